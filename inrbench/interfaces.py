@@ -1,0 +1,189 @@
+"""The interfaces between the core and its plugins: NumPy in, NumPy out.
+
+A plugin's target is a class whose constructor takes what its kind says here, and whose methods are those of the
+protocol; nothing has to be subclassed. The first argument is always an instance of the plugin's settings model.
+
+====== ============ =======================================================================
+kind   protocol     constructor
+====== ============ =======================================================================
+inr    (backend's)  ``(settings, spec: SignalSpec)``; `inrbench.backends.torch.fields.Field`
+fitter Fitter       ``(settings, spec: SignalSpec, inr)``; inr is None where it needs none
+reader Reader       ``(settings, layout: Layout, spec: SignalSpec)``
+data   DataSet      ``(settings, rest: str)``; rest is what follows the colon in `folder:PATH`
+====== ============ =======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from inrbench.domains import Array, Domain
+from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
+from inrbench.signals import Signals, SignalSpec
+
+__all__ = [
+    "Classifier",
+    "DataSet",
+    "Fitter",
+    "FitterFacts",
+    "Head",
+    "Reader",
+    "ReaderFacts",
+    "Run",
+    "Trained",
+]
+
+
+class Run(Protocol):
+    """What the core hands to a stage: the device, keyed draws, a loop that checkpoints, and a log."""
+
+    device: str  # "cpu" or "cuda:0"
+    threads: int
+    precision: str  # "fp32" or "bf16"
+    seed: int
+
+    def rng(self, *purpose: object) -> np.random.Generator:
+        """The generator keyed by (seed, ``*purpose``)."""
+        ...
+
+    def steps(
+        self, name: str, total: int, state: Callable[[], Arrays], restore: Callable[[Arrays], None]
+    ) -> Iterable[int]:
+        """Yield 0 .. total - 1 with progress and an ETA; checkpoint ``state()`` now and then.
+
+        Where a checkpoint of this stage exists, ``restore`` is called with it and counting goes on behind it.
+        """
+        ...
+
+    def log(self, step: int, **values: float) -> None:
+        """Note values of one step (loss, PSNR in dB, ranges)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitterFacts:
+    """What lanes, costs and tables need to know of a fitter."""
+
+    parameters: int  # as the paper counts them: all that training learns in the fitter
+    adapted_values: int  # the fewest numbers that with the shared parts answer `query`
+    initialisation: Literal["meta-learned", "shared", "independent", "generated", "none"]
+    scope: Literal["global", "spatial", "samples"]  # what one representation covers
+    train_flops: float | None = None  # 2 x multiply-adds for one signal in training, by definition
+    fit_flops: float | None = None  # the same for one fitted signal
+
+
+@dataclass(frozen=True)
+class ReaderFacts:
+    """What tables need to know of a reader."""
+
+    parameters: int
+    flops: float | None = None  # 2 x multiply-adds for one representation, forward
+
+
+@dataclass(frozen=True)
+class Head:
+    """A reader that trains together with a fitter; ``labels`` are aligned with the training signals."""
+
+    name: str
+    reader: Reader
+    share: float  # of its gradient, into all but the head itself
+    labels: Array
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: the fitter's shared arrays, and each head's arrays by the head's name."""
+
+    shared: Arrays
+    heads: Mapping[str, Arrays] = field(default_factory=dict)
+    steps: int = 0
+    compile_s: float = 0.0
+
+
+class Fitter(Protocol):
+    """Turns signals into representations and back."""
+
+    layout: Layout
+
+    def train(self, train: Signals, validation: Signals, run: Run, heads: Sequence[Head] = ()) -> Trained:
+        """Learn what is shared by all signals. ``validation`` may be empty. A fitter that shares nothing returns {}."""
+        ...
+
+    def load(self, shared: Arrays) -> None:
+        """Take up what `train` returned."""
+        ...
+
+    def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
+        """Represent ``signals``, in order, by shard; never sees a label, and no row depends on the others."""
+        ...
+
+    def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
+        """Values of ``rows`` on ``domain``, in chunks of rows: [chunk, *domain, channels], unclamped, in [0, 1]."""
+        ...
+
+    def facts(self) -> FitterFacts:
+        """Counts and kinds, known without data and before training."""
+        ...
+
+
+class Reader(Protocol):
+    """Works on representations."""
+
+    def refuses(self, layout: Layout) -> str | None:
+        """Why this reader cannot read ``layout``; None if it can."""
+        ...
+
+    def train(self, data: NeuralDataSet, run: Run) -> Arrays:
+        """Learn from the split "train" of ``data`` (and choose on "validation" where there is one)."""
+        ...
+
+    def load(self, state: Arrays) -> None:
+        """Take up what `train`, or training as a head, returned."""
+        ...
+
+    def facts(self) -> ReaderFacts:
+        """Counts, known without data and before training."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Reader, Protocol):
+    """A reader that tells classes; its stages have names and can be tapped and edited."""
+
+    stages: tuple[str, ...]
+
+    def predict(
+        self,
+        rows: Representations,
+        run: Run,
+        *,
+        tap: Sequence[str] = (),
+        edit: Mapping[str, Callable[[Any], Any]] = {},  # noqa: B006
+    ) -> Arrays:
+        """``{"logits": [rows, classes]}`` and, by name, the stages in ``tap``.
+
+        ``edit`` maps a stage's name to a function of its value (in the reader's framework) that replaces it.
+        """
+        ...
+
+
+class DataSet(Protocol):
+    """Signals in the splits train and test, read from their official files."""
+
+    def spec(self) -> SignalSpec:
+        """What is known without the data; a data set of the user's own may have to look at it."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Any]:
+        """The official files (`inrbench.data.OfficialFile`); empty where the data is embedded or the user's own."""
+        ...
+
+    def load(self, folder: Path | None) -> Mapping[str, Signals]:
+        """The splits; ``folder`` is this data set's own below the data root. Raises BadData for damaged files."""
+        ...

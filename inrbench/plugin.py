@@ -1,0 +1,68 @@
+"""The records that a plugin's hooks return. They import no framework: listing plugins takes milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pluggy
+
+__all__ = ["API_VERSION", "KINDS", "Backend", "Kind", "Method", "Plugin", "hookimpl"]
+
+#: The version of the interfaces in this package; a record that names another one is not used.
+API_VERSION = 1
+
+#: Marks a plugin's functions as hooks.
+hookimpl = pluggy.HookimplMarker("inrbench")
+
+Kind = Literal["inr", "fitter", "reader", "dataset", "method"]
+KINDS: tuple[Kind, ...] = ("method", "dataset", "inr", "fitter", "reader")
+Backend = Literal["numpy", "torch", "jax"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """One INR, fitter, reader or data set: a name, and where its code and its settings are.
+
+    ``target`` and ``settings`` are ``"module:Name"`` and are imported only when a cell needs them; the module of
+    ``settings`` must import no framework, since ``inrbench show`` reads it.
+    """
+
+    kind: Literal["inr", "fitter", "reader", "dataset"]
+    name: str  # unique per kind and backend
+    summary: str  # one line
+    target: str  # "module:Class"; interfaces.py says what it must offer
+    settings: str  # "module:Model", a subclass of inrbench.settings.Settings
+    backend: Backend = "numpy"
+    takes: tuple[str, ...] = ()  # a fitter's domains (grid, points, rays); kinds that a reader reads ("*": any)
+    gives: str = ""  # the kind of representation that a fitter makes; a data set's domain
+    needs_inr: bool = False  # a fitter that adapts a field chosen by `--set inr=NAME`
+    joint: bool = False  # a fitter that can train with heads; a reader that can be such a head
+    scheme: bool = False  # a data set that answers to `name:rest`, as `folder:PATH`
+    source: str = ""  # paper, arXiv id
+    citation: str = ""  # BibTeX
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A named combination of INR, fitter, reader and how they train, with its paper's settings.
+
+    Each mapping is a tree of settings as in a sweep file: ``{"fitter": {"steps": 6}, "joint": {"share": 0.01}}``.
+    They apply in the order defaults < ``settings`` < ``for_dataset`` < ``profiles`` < ``profiles_for_dataset``.
+    """
+
+    name: str
+    summary: str
+    fitter: str
+    inr: str | None = None
+    reader: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    for_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    profiles_for_dataset: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    source: str = ""
+    citation: str = ""
+    api_version: int = API_VERSION
+    kind: Literal["method"] = "method"

@@ -1,0 +1,199 @@
+"""Typed settings: validated before anything heavy starts, overridden in a fixed order, each with its stage."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticUndefined
+
+from inrbench.errors import BadSetting, BrokenPlugin, nearest
+
+__all__ = [
+    "Augmentation",
+    "DataSettings",
+    "JointSettings",
+    "Settings",
+    "Stage",
+    "TrainingSettings",
+    "flatten",
+    "load_target",
+    "merge",
+    "parse_assignment",
+    "setting",
+    "stage_of",
+    "validated",
+]
+
+Stage = Literal["train", "fit", "read", "score"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys and wrong types are refused, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+def setting(default: Any = PydanticUndefined, doc: str = "", *, stage: Stage | None = None, **limits: Any) -> Any:
+    """A field of a Settings model: its default, what it means, and from which stage on it matters.
+
+    Without ``stage`` it is the first stage of the part that it belongs to. ``limits`` are pydantic's (ge, le, gt...).
+    """
+    return Field(default, description=doc, json_schema_extra={"stage": stage} if stage else None, **limits)
+
+
+M = TypeVar("M", bound=Settings)
+
+
+class DataSettings(Settings):
+    """Which signals a cell uses. A data set's own settings (a crop, a resolution) subclass this."""
+
+    train_size: int | None = setting(None, "training signals, drawn once for all seeds; all if empty", ge=1)
+    test_size: int | None = setting(None, "scored signals, drawn once for all seeds; all if empty", ge=1, stage="score")
+    validation: float = setting(0.0, "share of the training split that is held out of training", ge=0.0, lt=1.0)
+    scored: Literal["test", "validation"] = setting("test", "the split that metrics are computed on", stage="score")
+    labels: Literal["true", "shuffled"] = setting("true", "shuffled: a control that permutes the training labels")
+
+
+class Augmentation(Settings):
+    """Augmented copies of image signals, drawn anew at each training step, on the device."""
+
+    pad: int = setting(0, "reflect-pad by so many pixels, then crop back at a random place", ge=0)
+    flip: bool = setting(False, "mirror left and right with probability 1/2")
+
+
+class TrainingSettings(Settings):
+    """A training loop; the two engines (backends/torch, backends/jax) read the same settings."""
+
+    epochs: float = setting(10.0, "passes over the training signals; ignored where `steps` is given", gt=0.0)
+    steps: int | None = setting(None, "optimiser steps", ge=0)
+    batch_size: int = setting(16, "signals in a step", ge=1)
+    weight_decay: float = setting(0.0, "decoupled weight decay (AdamW)", ge=0.0)
+    clip_norm: float | None = setting(None, "largest gradient norm of each parameter group", gt=0.0)
+    schedule: Literal["constant", "one-cycle"] = setting("constant", "learning rate over the steps")
+    warmup: float = setting(0.05, "share of the steps before one-cycle's peak", gt=0.0, lt=1.0)
+    augmentation: Augmentation = setting(Augmentation(), "augmented copies of the training signals")
+
+    def num_steps(self, num_signals: int) -> int:
+        """Optimiser steps for ``num_signals`` training signals; an epoch's last, smaller batch is left out."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, round(self.epochs * max(1, num_signals // self.batch_size)))
+
+
+class JointSettings(Settings):
+    """Fitter and reader train together."""
+
+    share: float = setting(0.01, "share of the reader's gradient that reaches the fitter; 0: none", ge=0.0)
+
+
+def load_target(target: str, owner: str) -> Any:
+    """The object that ``"module:Name"`` names. Raises BrokenPlugin with ``owner`` where that fails."""
+    module_name, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except Exception as error:
+        raise BrokenPlugin(f"{owner}: cannot load {target!r}: {type(error).__name__}: {error}") from error
+
+
+def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """One tree from many, the later above the earlier.
+
+    A part's name alone (``reader: mlp``) stands for ``{"name": "mlp"}``; another name than before drops what was
+    set for the old part. None in place of a part drops it.
+    """
+    result: dict[str, Any] = {}
+    for tree in trees:
+        _merge_into(result, tree, top=True)
+    return result
+
+
+def _merge_into(result: dict[str, Any], tree: Mapping[str, Any], *, top: bool) -> None:
+    for key, value in tree.items():
+        if top and key in ("inr", "fitter", "reader") and isinstance(value, str):
+            value = {"name": value}
+        old = result.get(key)
+        if not isinstance(value, Mapping):
+            result[key] = value
+        elif not isinstance(old, dict) or (top and "name" in value and value["name"] != old.get("name")):
+            result[key] = {}
+            _merge_into(result[key], value, top=False)
+        else:
+            _merge_into(old, value, top=False)
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """``fitter.steps=4`` as the tree ``{"fitter": {"steps": 4}}``; the value is YAML, and ``1e-4`` is a number."""
+    path, equals, raw = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise BadSetting(f"--set takes KEY=VALUE, as in --set fitter.steps=4; given: {text!r}")
+    try:
+        value = yaml.safe_load(raw) if raw.strip() else None
+    except yaml.YAMLError as error:
+        raise BadSetting(f"--set {path}: {raw!r} is not a YAML value: {str(error).splitlines()[0]}") from error
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    tree: Any = value
+    for key in reversed(keys):
+        tree = {key: tree}
+    return dict(tree)
+
+
+def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
+    """``values`` as a ``model``. Raises BadSetting with one line that names the key, the value and what is allowed."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join([where, *path])
+        if first["type"] == "extra_forbidden":
+            known = [".".join([where, *path[:-1], name]) for name in _fields_at(model, path[:-1])]
+            raise BadSetting(f"no setting {key!r}; {nearest(key, known)}") from None
+        if first["type"] == "missing":
+            raise BadSetting(f"setting {key!r} has no default and must be given, as --set {key}=VALUE") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise BadSetting(f"setting {key}={first['input']!r}: {message}") from None
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for name in path:
+        field = model.model_fields.get(name)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree as (dotted key, value)."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def stage_of(model: type[BaseModel], path: list[str], first: Stage) -> Stage:
+    """From which stage on the setting at ``path`` matters; ``first`` where the model does not say."""
+    stage = first
+    current: Any = model
+    for name in path:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            break
+        field = current.model_fields.get(name)
+        if field is None:
+            break
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and isinstance(extra.get("stage"), str):
+            stage = extra["stage"]  # type: ignore[assignment]
+        current = field.annotation
+    return stage
