@@ -163,7 +163,7 @@ class Classifier(Reader, Protocol):
         run: Run,
         *,
         tap: Sequence[str] = (),
-        edit: Mapping[str, Callable[[Any], Any]] = {},  # noqa: B006
+        edit: Mapping[str, Callable[[Any], Any]] = {},
     ) -> Arrays:
         """``{"logits": [rows, classes]}`` and, by name, the stages in ``tap``.
 

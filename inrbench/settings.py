@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
@@ -136,10 +137,8 @@ def parse_assignment(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise BadSetting(f"--set {path}: {raw!r} is not a YAML value: {str(error).splitlines()[0]}") from error
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     tree: Any = value
     for key in reversed(keys):
         tree = {key: tree}

@@ -55,7 +55,7 @@ class Part:
 
     domain: Domain
     values: Array  # as stored (uint8, perhaps memory-mapped), [*domain, channels]
-    channels: slice = slice(None)
+    channels: slice = field(default_factory=lambda: slice(None))
     to_unit: tuple[float, float] = (1.0, 0.0)  # a * value + b lies in [0, 1]
     name: str = ""
 

@@ -1,0 +1,48 @@
+"""inrbench from Python: the same as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inrbench.cells import Cell
+from inrbench.requests import cells_of
+from inrbench.runner import Options, plan, run_cells
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["run"]
+
+
+def run(
+    what: str | Sequence[str],
+    *,
+    profile: str | None = None,
+    seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    records: str | Path = "records",
+    unofficial_data: bool = False,
+    rerun: bool = False,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Run cells and return their records, one row a cell, failures too.
+
+    ``what`` is ``"mwt+cifar10"``, ``"mwt,wt+mnist,digits"``, a path to a sweep file, or several of these;
+    ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again.
+    Raises UsageError before any work where the request is wrong.
+    """
+    import pandas as pd
+
+    from inrbench.settings import flatten
+
+    wanted = [what] if isinstance(what, str) else list(what)
+    cells: list[Cell] = cells_of(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])
+    options = Options(Path(records), None if data_root is None else Path(data_root), unofficial_data, device)
+    options = Options(**{**options.__dict__, "rerun": rerun})
+    report = (lambda line: None) if quiet else print
+    found = run_cells(plan(cells, options), options, report, quiet=quiet)
+    return pd.DataFrame([dict(flatten({k: v for k, v in record.items() if k != "log"})) for record in found])

@@ -1,0 +1,150 @@
+"""Readers in PyTorch: a base for those that learn from a neural data set alone or as the head of a fitter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inrbench.backends.torch.draws import init_linears, torch_generator
+from inrbench.backends.torch.training import Group, batches, descend
+from inrbench.errors import BadSetting
+from inrbench.interfaces import ReaderFacts, Run
+from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
+from inrbench.settings import Settings, TrainingSettings, setting
+
+__all__ = ["Network", "ReaderSettings", "Stages", "TorchClassifier"]
+
+#: Rows that are read at once in evaluation.
+PREDICT_ROWS = 256
+
+
+class ReaderSettings(Settings):
+    """What every trained reader has: its rate, and a loop of its own for when it does not train jointly."""
+
+    lr: float = setting(1e-3, "learning rate (one-cycle's peak)", gt=0.0)
+    train: TrainingSettings = setting(TrainingSettings(), "the reader's own training, when it is not joint")
+
+
+class Stages:
+    """Calls each named stage of a forward pass: taps those asked for, replaces those that are edited."""
+
+    def __init__(self, tap: Sequence[str] = (), edit: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
+        self.tap, self.edit = frozenset(tap), edit or {}
+        self.tapped: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, value: Tensor) -> Tensor:
+        """``value`` of stage ``name``, edited if that was asked for."""
+        if name in self.edit:
+            value = self.edit[name](value)
+        if name in self.tap:
+            self.tapped[name] = value
+        return value
+
+
+class Network(nn.Module):
+    """What a classifier computes; a subclass names its ``stages`` and gives ``forward``."""
+
+    stages: tuple[str, ...]
+
+    def observe(self, rows: Representations) -> None:
+        """Take what the network needs to know of all training rows (statistics); nothing by default."""
+
+    def flops(self) -> float | None:
+        """2 x multiply-adds of one representation's forward pass, by definition."""
+        return None
+
+
+class TorchClassifier:
+    """A classifier of representations around a network: ``network(rows, stages) -> logits [signals, classes]``.
+
+    The network calls ``stages(name, value)`` at each of its named stages.
+    """
+
+    def __init__(self, settings: Any, network: Network) -> None:
+        self.settings = settings
+        self.network = network
+        self.stages = network.stages
+
+    def refuses(self, layout: Layout) -> str | None:
+        """Why this reader cannot read ``layout``; None if it can."""
+        return None
+
+    def start(self, run: Run) -> None:
+        """Draw the initialisation, keyed by the run's seed."""
+        init_linears(self.network, torch_generator(run.rng("reader", "initialisation")))
+
+    def groups(self, device: str) -> Sequence[Group]:
+        """All parameters, in one group."""
+        self.network.to(device)
+        return [Group("all", dict(self.network.named_parameters()), self.settings.lr)]
+
+    def loss(
+        self, rows: Mapping[str, Tensor], labels: Int[Tensor, " signals"], rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy, and the batch's accuracy to log."""
+        logits = self.network(rows, Stages())
+        hits = (logits.detach().argmax(1) == labels).float().mean()
+        return functional.cross_entropy(logits, labels), {"train_accuracy": hits}
+
+    def train(self, data: NeuralDataSet, run: Run) -> Arrays:
+        """Learn from the split "train" alone; the last step is what counts."""
+        rows, labels = data.splits["train"]
+        if labels is None:
+            raise ValueError("the neural data set has no labels")
+        self.start(run)
+        self.network.observe(rows)
+        groups = self.groups(run.device)
+        classes = torch.as_tensor(labels.astype(np.int64)).to(run.device)
+        settings: TrainingSettings = self.settings.train
+        batch = batches(len(rows), settings.batch_size, run)
+
+        def loss(step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+            index = batch(step)
+            return self.loss(self._tensors(rows.take(index), run.device), classes[index], run.rng("reader", step))
+
+        self.network.train()
+        descend("read", groups, loss, settings.num_steps(len(rows)), settings, run)
+        return self.state()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers as named NumPy arrays."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.network.state_dict().items()}
+
+    def load(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        self.network.load_state_dict({name: torch.as_tensor(np.array(array)) for name, array in state.items()})
+
+    def facts(self) -> ReaderFacts:
+        """Parameters, and multiply-adds where the network tells them."""
+        return ReaderFacts(sum(p.numel() for p in self.network.parameters()), self.network.flops())
+
+    @torch.no_grad()
+    def predict(
+        self,
+        rows: Representations,
+        run: Run,
+        *,
+        tap: Sequence[str] = (),
+        edit: Mapping[str, Callable[[Any], Any]] | None = None,
+    ) -> Arrays:
+        """``logits`` [rows, classes] and the tapped stages, as NumPy arrays. Raises BadSetting for no such stage."""
+        for name in [*tap, *(edit or {})]:
+            if name not in self.stages:
+                raise BadSetting(f"this reader has no stage {name!r}; its stages: {', '.join(self.stages)}")
+        self.network.to(run.device).eval()
+        parts: list[dict[str, np.ndarray]] = []
+        for first in range(0, len(rows), PREDICT_ROWS):
+            stages = Stages(tap, edit)
+            logits = self.network(self._tensors(rows.take(slice(first, first + PREDICT_ROWS)), run.device), stages)
+            parts.append({n: v.float().cpu().numpy() for n, v in {**stages.tapped, "logits": logits}.items()})
+        self.network.train()
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _tensors(self, rows: Representations, device: str) -> dict[str, Tensor]:
+        return {n: torch.as_tensor(np.ascontiguousarray(a)).float().to(device) for n, a in rows.arrays.items()}

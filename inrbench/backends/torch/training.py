@@ -1,0 +1,119 @@
+"""The training loop: one optimiser over named groups of parameters, clipped apart, resumable bit for bit on a CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inrbench.domains import Array
+from inrbench.errors import NotFinite
+from inrbench.interfaces import Run
+from inrbench.schedules import schedule
+from inrbench.settings import TrainingSettings
+
+__all__ = ["Group", "batches", "descend"]
+
+#: On a GPU the loss is looked at only so often, since looking waits for the device.
+LOOK_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate and are clipped together."""
+
+    name: str
+    parameters: Mapping[str, Tensor]
+    lr: float
+
+
+def batches(num_signals: int, batch_size: int, run: Run) -> Callable[[int], Array]:
+    """A function from the step to the indices of its batch: each epoch a keyed permutation, a short rest left out."""
+    size = min(batch_size, num_signals)
+    per_epoch = num_signals // size
+    order: dict[int, Array] = {}
+
+    def batch(step: int) -> Array:
+        epoch, place = divmod(step, per_epoch)
+        if epoch not in order:
+            order.clear()
+            order[epoch] = run.rng("order", epoch).permutation(num_signals)
+        return order[epoch][place * size : (place + 1) * size]
+
+    return batch
+
+
+def descend(
+    name: str,
+    groups: Sequence[Group],
+    loss: Callable[[int], tuple[Tensor, Mapping[str, Tensor]]],
+    total: int,
+    settings: TrainingSettings,
+    run: Run,
+) -> None:
+    """``total`` steps of AdamW on ``groups``, in place.
+
+    ``loss`` maps the step to (the loss to descend, values to log). Raises NotFinite with the step where the loss is
+    not finite.
+    """
+    optimiser = torch.optim.AdamW(
+        [{"params": list(group.parameters.values()), "lr": group.lr} for group in groups],
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    state = _State(groups, optimiser)
+    for step in run.steps(name, total, state.save, state.restore):
+        factor, beta_1 = schedule(settings, step, total)
+        for group, options in zip(groups, optimiser.param_groups, strict=True):
+            options["lr"] = group.lr * factor
+            if beta_1 is not None:
+                options["betas"] = (beta_1, options["betas"][1])
+        value, values = loss(step)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        if settings.clip_norm is not None:
+            for group in groups:
+                torch.nn.utils.clip_grad_norm_(list(group.parameters.values()), settings.clip_norm)
+        optimiser.step()
+        if run.device == "cpu" or step % LOOK_EVERY == 0 or step == total - 1:
+            _look(name, step, total, value, values, run)
+
+
+def _look(name: str, step: int, total: int, loss: Tensor, values: Mapping[str, Tensor], run: Run) -> None:
+    number = float(loss.detach())
+    if not math.isfinite(number):
+        raise NotFinite(f"the loss of {name} is {number} at step {step + 1} of {total}; a smaller rate may help")
+    run.log(step, loss=number, **{key: float(value.detach()) for key, value in values.items()})
+
+
+class _State:
+    """Parameters and the optimiser's moments as NumPy arrays, for a checkpoint."""
+
+    def __init__(self, groups: Sequence[Group], optimiser: torch.optim.Optimizer) -> None:
+        self.groups, self.optimiser = groups, optimiser
+
+    def save(self) -> dict[str, Array]:
+        arrays: dict[str, Array] = {}
+        for key, parameter in self._named():
+            arrays[f"parameter/{key}"] = parameter.detach().cpu().numpy()
+            for moment, value in self.optimiser.state[parameter].items():
+                arrays[f"{moment}/{key}"] = value.detach().cpu().numpy()
+        return arrays
+
+    @torch.no_grad()
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        moments = {path.partition("/")[0] for path in arrays} - {"parameter"}
+        for key, parameter in self._named():
+            parameter.copy_(torch.as_tensor(np.array(arrays[f"parameter/{key}"])))
+            for moment in moments:
+                value = torch.as_tensor(np.array(arrays[f"{moment}/{key}"]))
+                self.optimiser.state[parameter][moment] = value.to(parameter.device)
+
+    def _named(self) -> Iterator[tuple[str, Tensor]]:
+        for group in self.groups:
+            for name, parameter in group.parameters.items():
+                yield f"{group.name}/{name}", parameter

@@ -1,0 +1,151 @@
+"""What the core hands to a stage: keyed draws, loops that checkpoint and show progress, clocks, and a log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from inrbench import draws
+from inrbench.arrays import load_arrays, save_arrays
+from inrbench.errors import BadData, Interrupted
+from inrbench.progress import Progress
+from inrbench.representations import Arrays
+
+__all__ = ["CellRun", "stop_on_signals"]
+
+log = logging.getLogger("inrbench")
+CHECKPOINT = ".checkpoint.safetensors"
+
+
+class CellRun:
+    """One cell's run; implements `inrbench.interfaces.Run`.
+
+    ``folder`` keeps checkpoints; without one nothing is kept. ``stop`` is set by a signal and looked at between steps.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        checkpoint_every_s: float = 60.0,
+    ) -> None:
+        self.seed = seed
+        self.device = device
+        self.threads = threads
+        self.folder = folder
+        self.prefix = ""
+        self.progress = progress or Progress(quiet=True)
+        self.stop = stop or threading.Event()
+        self.checkpoint_every_s = checkpoint_every_s
+        self.seconds: dict[str, float] = {}
+        self.resumed_s = 0.0  # seconds that a resumed loop had taken before its checkpoint
+        self.history: list[dict[str, float]] = []
+
+    def rng(self, *purpose: object) -> np.random.Generator:
+        """The generator keyed by (seed, ``*purpose``)."""
+        return draws.generator(self.seed, *purpose)
+
+    @contextlib.contextmanager
+    def clock(self, name: str) -> Iterator[None]:
+        """Add the wall time of the block to ``seconds[name]``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start + self.seconds.pop("resumed", 0.0)
+            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+
+    @contextlib.contextmanager
+    def checkpoints_in(self, folder: Path | None, prefix: str = "") -> Iterator[None]:
+        """Within the block loops checkpoint in ``folder``; once it is left without an error they are not needed."""
+        before = self.folder, self.prefix
+        self.folder, self.prefix = folder, prefix
+        try:
+            yield
+        finally:
+            self.folder, self.prefix = before
+        if folder is not None:
+            for checkpoint in folder.glob(f"{prefix}*{CHECKPOINT}"):
+                checkpoint.unlink(missing_ok=True)
+
+    def stop_here(self, name: str) -> None:
+        """Raise Interrupted if a signal asked to stop; called between two units of work that are not checkpointed."""
+        if self.stop.is_set():
+            raise Interrupted(f"stopped while doing {name}; the stages before it are kept")
+
+    def steps(
+        self, name: str, total: int, state: Callable[[], Arrays], restore: Callable[[Arrays], None]
+    ) -> Iterator[int]:
+        """Yield 0 .. total - 1; checkpoint ``state()`` now and then, and go on behind the last checkpoint."""
+        path = None if self.folder is None else self.folder / f"{self.prefix}{name.replace(' ', '-')}{CHECKPOINT}"
+        self.resumed_s = 0.0
+        first = self._restored(path, total, restore)
+        start = saved = time.perf_counter()
+        self.seconds["resumed"] = self.seconds.get("resumed", 0.0) + self.resumed_s
+        with self.progress.task(name, total, done=first) as task:
+            for step in range(first, total):
+                yield step
+                task.advance()
+                now = time.perf_counter()
+                if path is not None and (self.stop.is_set() or now - saved > self.checkpoint_every_s):
+                    meta = {"step": str(step + 1), "total": str(total), "seconds": str(self.resumed_s + now - start)}
+                    save_arrays(path, state(), meta)
+                    saved = time.perf_counter()
+                if self.stop.is_set():
+                    kept = f"; step {step + 1} of {total} is kept: the same command goes on from there" if path else ""
+                    raise Interrupted(f"stopped while doing {name}{kept}")
+
+    def _restored(self, path: Path | None, total: int, restore: Callable[[Arrays], None]) -> int:
+        if path is None or not path.exists():
+            return 0
+        try:
+            arrays, metadata = load_arrays(path)
+        except BadData as error:
+            log.warning("%s; starting this stage again", error)
+            return 0
+        if metadata.get("total") != str(total):
+            return 0
+        restore(arrays)
+        self.resumed_s = float(metadata.get("seconds", "0"))
+        self.progress.say(f"  going on behind step {metadata['step']} of {total}")
+        return int(metadata["step"])
+
+    def log(self, step: int, **values: float) -> None:
+        """Note values of one step."""
+        self.history.append({"step": float(step), **values})
+        self.progress.note(**values)
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM set ``stop``; a second Ctrl-C raises KeyboardInterrupt at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(signum: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+        sys.stderr.write("stopping after this step, with a checkpoint; Ctrl-C again stops at once\n")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

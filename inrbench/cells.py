@@ -1,0 +1,218 @@
+"""Cells: one method on one data set with one seed and one set of settings, resolved and checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from inrbench.errors import BadSetting, Refused, UnknownName, UsageError, nearest
+from inrbench.interfaces import DataSet, Fitter, Reader
+from inrbench.plugin import Method, Plugin
+from inrbench.registry import Registry, registry
+from inrbench.settings import DataSettings, JointSettings, Settings, load_target, merge, validated
+from inrbench.signals import SignalSpec
+
+__all__ = ["PROFILES", "Built", "Cell", "build_dataset", "parse_grid", "resolve"]
+
+PROFILES = ("paper", "laptop", "smoke")
+PARTS = ("data", "inr", "fitter", "reader", "joint")
+
+
+@dataclass(frozen=True)
+class Built:
+    """The parts of a cell, constructed: frameworks are loaded now, data is not."""
+
+    dataset: DataSet
+    spec: SignalSpec
+    fitter: Fitter
+    reader: Reader | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a request resolves to: plugins, validated settings, profile and seed."""
+
+    method: Method
+    dataset: str  # as asked for, `folder:PATH` whole
+    profile: str
+    seed: int
+    plugins: Mapping[str, Plugin | None]  # data, inr, fitter, reader
+    settings: Mapping[str, Settings | None]  # data, inr, fitter, reader, joint
+    label: str = ""  # a sweep's name for this row, where the method's does not do
+    spec: SignalSpec | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """``mwt+cifar10-laptop-s0``; with a hash of the key behind it, the record's file name."""
+        return f"{self.method.name}+{self.dataset}-{self.profile}-s{self.seed}"
+
+    @property
+    def data_settings(self) -> DataSettings:
+        """The settings of the data set."""
+        return cast(DataSettings, self.settings["data"])
+
+    @property
+    def joint(self) -> JointSettings | None:
+        """How fitter and reader train together; None where they do not."""
+        return cast("JointSettings | None", self.settings["joint"])
+
+    @property
+    def backend(self) -> str:
+        """The framework that the cell's heaviest part runs in."""
+        backends = [plugin.backend for plugin in self.plugins.values() if plugin is not None]
+        return next((b for b in backends if b != "numpy"), "numpy")
+
+    def tree(self) -> dict[str, Any]:
+        """The resolved settings as plain values: what `show` prints and a record holds."""
+        tree: dict[str, Any] = {}
+        for part in PARTS:
+            model = self.settings[part]
+            plugin = self.plugins.get(part)
+            if model is None:
+                tree[part] = None
+            else:
+                named = {} if plugin is None or part == "data" else {"name": plugin.name, "backend": plugin.backend}
+                tree[part] = named | model.model_dump()
+        return tree
+
+    def build(self) -> Built:
+        """Construct the parts. Loads their frameworks. Raises Refused where a part refuses another."""
+        dataset = build_dataset(cast(Plugin, self.plugins["data"]), self.dataset, self.data_settings)
+        spec = dataset.spec()
+        inr = None
+        if self.plugins["inr"] is not None:
+            inr = _target(self.plugins["inr"])(self.settings["inr"], spec)
+        fitter = cast(Fitter, _target(self.plugins["fitter"])(self.settings["fitter"], spec, inr))
+        reader = None
+        if self.plugins["reader"] is not None:
+            reader = cast(Reader, _target(self.plugins["reader"])(self.settings["reader"], fitter.layout, spec))
+            reason = reader.refuses(fitter.layout)
+            if reason:
+                raise Refused(f"reader {self.plugins['reader'].name!r} cannot read this layout: {reason}")
+        return Built(dataset, spec, fitter, reader)
+
+
+def parse_grid(text: str, known: Registry | None = None) -> list[tuple[str, str]]:
+    """``mwt,wt+mnist,cifar10`` as the four pairs of method and data set. Raises UsageError where it is none."""
+    methods, plus, datasets = text.partition("+")
+    if not plus or not methods or not datasets:
+        known_methods = [m.name for m in (known or registry()).all("method")]
+        hint = nearest(methods or text, known_methods, list_all=False)
+        raise UsageError(f"a cell is METHOD+DATASET, as in mwt+cifar10; given: {text!r} ({hint})")
+    places = [datasets] if ":" in datasets.split(",")[0] else datasets.split(",")
+    return [(method.strip(), place.strip()) for method in methods.split(",") for place in places]
+
+
+def resolve(
+    method: str,
+    dataset: str,
+    *,
+    profile: str = "paper",
+    seed: int = 0,
+    overrides: Sequence[Mapping[str, Any]] = (),
+    label: str = "",
+    known: Registry | None = None,
+) -> Cell:
+    """The cell of ``method`` on ``dataset``, checked: names, settings, and what fits what. Loads no framework.
+
+    ``overrides`` are trees of settings, the later above the earlier: a sweep's, then ``--set``'s.
+    Raises UnknownName, BadSetting or Refused.
+    """
+    known = known or registry()
+    if profile not in PROFILES:
+        raise UnknownName(f"no profile named {profile!r}; {nearest(profile, PROFILES)}")
+    chosen = cast(Method, known.find("method", method))
+    data = cast(Plugin, known.find("dataset", dataset))
+    tree = merge(
+        {"inr": chosen.inr, "fitter": chosen.fitter, "reader": chosen.reader, "joint": None},
+        chosen.settings,
+        chosen.for_dataset.get(data.name, {}),
+        chosen.profiles.get(profile, {}),
+        chosen.profiles_for_dataset.get(profile, {}).get(data.name, {}),
+        *overrides,
+    )
+    for key in tree:
+        if key not in PARTS:
+            raise BadSetting(f"no setting {key!r}; {nearest(key, PARTS)}")
+    fitter = _plugin(known, "fitter", tree)
+    assert fitter is not None
+    backend = fitter.backend if fitter.backend != "numpy" else None
+    plugins = {
+        "data": data,
+        "inr": _plugin(known, "inr", tree, backend) if fitter.needs_inr else None,
+        "fitter": fitter,
+        "reader": _plugin(known, "reader", tree),
+    }
+    _check_fit(plugins, tree, known)
+    settings: dict[str, Settings | None] = {}
+    for part, plugin in plugins.items():
+        if plugin is None:
+            settings[part] = None
+            continue
+        model = load_target(plugin.settings, f"{plugin.kind} {plugin.name!r}")
+        values = {k: v for k, v in (tree.get(part) or {}).items() if k not in ("name", "backend") or part == "data"}
+        settings[part] = validated(model, values, part)
+    settings["joint"] = None if tree.get("joint") is None else validated(JointSettings, tree["joint"], "joint")
+    return Cell(chosen, dataset, profile, seed, plugins, settings, label)
+
+
+def build_dataset(plugin: Plugin, name: str, settings: Settings) -> DataSet:
+    """The data set that ``plugin`` describes; ``name`` may be ``scheme:rest``."""
+    return cast(DataSet, _target(plugin)(settings, name.partition(":")[2]))
+
+
+def _plugin(known: Registry, part: str, tree: Mapping[str, Any], backend: str | None = None) -> Plugin | None:
+    value = tree.get(part)
+    if value is None or (isinstance(value, Mapping) and value.get("name") is None):
+        if part in ("reader",) and not value:
+            return None
+        stray = f"; settings were given for it: {', '.join(value)}" if value else ""
+        names = [plugin.name for plugin in known.all(cast(Any, part))]
+        raise BadSetting(f"no {part} is chosen{stray}; say --set {part}=NAME with one of: {', '.join(names)}")
+    if not isinstance(value, Mapping):
+        raise BadSetting(f"setting {part!r} takes the name of a {part}, as in --set {part}=NAME; given: {value!r}")
+    return cast(Plugin, known.find(cast(Any, part), str(value["name"]), backend=value.get("backend") or backend))
+
+
+def _target(plugin: Plugin | None) -> Any:
+    assert plugin is not None
+    return load_target(plugin.target, f"{plugin.kind} {plugin.name!r}")
+
+
+def _check_fit(plugins: Mapping[str, Plugin | None], tree: Mapping[str, Any], known: Registry) -> None:
+    """Refuse parts that do not fit, saying which does not fit which, and what would."""
+    data, inr, fitter, reader = (plugins[part] for part in ("data", "inr", "fitter", "reader"))
+    assert data is not None
+    assert fitter is not None
+    if data.gives and fitter.takes and data.gives not in fitter.takes:
+        fitting = [f.name for f in known.all("fitter") if data.gives in f.takes]
+        raise Refused(
+            f"fitter {fitter.name!r} takes {_names(fitter.takes)}, but data set {data.name!r} gives {data.gives}; "
+            f"fitters that take {data.gives}: {_names(fitting)}"
+        )
+    if inr is not None and inr.backend != fitter.backend:
+        raise Refused(f"INR {inr.name!r} is {inr.backend}, but fitter {fitter.name!r} is {fitter.backend}")
+    if reader is not None and "*" not in reader.takes and fitter.gives not in reader.takes:
+        fitting = [r.name for r in known.all("reader") if fitter.gives in r.takes or "*" in r.takes]
+        raise Refused(
+            f"reader {reader.name!r} reads {_names(reader.takes)}, but fitter {fitter.name!r} gives "
+            f"{fitter.gives!r}; readers of {fitter.gives!r}: {_names(fitting)}"
+        )
+    if tree.get("joint") is not None:
+        if reader is None:
+            raise Refused("joint training needs a reader: say --set reader=NAME, or --set joint=null")
+        for plugin in (fitter, reader):
+            if not plugin.joint:
+                raise Refused(
+                    f"{plugin.kind} {plugin.name!r} cannot train jointly; --set joint=null trains in two stages"
+                )
+        if reader.backend != fitter.backend:
+            raise Refused(
+                f"joint training needs one framework: fitter {fitter.name!r} is {fitter.backend}, "
+                f"reader {reader.name!r} is {reader.backend}; --set joint=null trains in two stages"
+            )
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none installed"

@@ -1,0 +1,155 @@
+"""Keys: a stage's key is a hash of all that could change its result, so that a stale answer is impossible.
+
+That is: its settings, the key of the stage before, the seed, the data's checksum, the source of every module that is
+statically reachable from its code, the frameworks' versions and the kind of device.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inrbench.cells import Cell
+from inrbench.plugin import Plugin
+from inrbench.registry import registry
+from inrbench.settings import Stage, flatten, stage_of
+
+__all__ = ["STAGES", "fingerprint", "stage_ingredients", "stage_keys"]
+
+STAGES: tuple[Stage, ...] = ("train", "fit", "read", "score")
+#: The module whose code decides how the parts of a cell are put together.
+PIPELINE = "inrbench.pipeline"
+FRAMEWORKS = {"numpy": ("numpy",), "torch": ("numpy", "torch"), "jax": ("numpy", "jax", "jaxlib", "equinox", "optax")}
+
+
+def stage_keys(cell: Cell, checksum: str, device_kind: str) -> dict[str, str]:
+    """The key of each stage of ``cell`` on data with ``checksum``; the last one is the cell's."""
+    return {
+        stage: _digest(ingredients) for stage, ingredients in stage_ingredients(cell, checksum, device_kind).items()
+    }
+
+
+def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, dict[str, Any]]:
+    """What each stage's key is made of, readable: settings by dotted name, code by module, versions by name."""
+    own: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
+    first: dict[str, Stage] = {"data": "train", "inr": "train", "fitter": "train", "joint": "train"}
+    first["reader"] = "read" if cell.joint is None else "train"
+    for part, model in cell.settings.items():
+        plugin = cell.plugins.get(part)
+        if plugin is not None:
+            own[first[part]][part] = f"{plugin.name} ({plugin.backend})"
+        if model is not None:
+            for key, value in flatten(model.model_dump()):
+                own[stage_of(type(model), key.split("."), first[part])][f"{part}.{key}"] = value
+    packages = frozenset(_packages())
+    result: dict[str, dict[str, Any]] = {}
+    before = ""
+    for stage in STAGES:
+        plugins = [p for part, p in cell.plugins.items() if p is not None and _from(first[part], stage)]
+        modules = [PIPELINE, *(plugin.target.partition(":")[0] for plugin in plugins)]
+        result[stage] = {
+            "stage": stage,
+            "before": before,
+            "settings": own[stage],
+            "seed": cell.seed,
+            "data": checksum,
+            "device": device_kind,
+            "code": fingerprint(modules, packages),
+            "versions": _versions(plugins),
+        }
+        before = _digest(result[stage])
+    return result
+
+
+def fingerprint(modules: Iterable[str], packages: frozenset[str]) -> dict[str, str]:
+    """A hash of the source of each module reachable from ``modules`` by imports within ``packages``.
+
+    Docstrings, comments and layout do not count; imports inside functions do.
+    """
+    found: dict[str, str] = {}
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name in found or name.partition(".")[0] not in packages:
+            continue
+        path = _source(name)
+        if path is None:
+            continue
+        found[name], imports = _read(path, path.stat().st_mtime_ns, name)
+        todo.extend(imports)
+        parent = name.rpartition(".")[0]
+        if parent:
+            todo.append(parent)
+    return dict(sorted(found.items()))
+
+
+def _packages() -> Iterable[str]:
+    yield "inrbench"
+    for kind in ("inr", "fitter", "reader", "dataset"):
+        for entry in registry().entries(kind):  # type: ignore[arg-type]
+            yield entry.module.partition(".")[0]
+            if isinstance(entry.record, Plugin):
+                yield entry.record.target.partition(".")[0].partition(":")[0]
+
+
+@functools.cache
+def _source(name: str) -> Path | None:
+    """The file of a module, found without importing it (its parents are)."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+@functools.cache
+def _read(path: Path, _mtime_ns: int, module: str) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(path.read_bytes())
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    imports: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                stem = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*stem, *([base] if base else [])])
+            imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
+            head = body[0]
+            if (
+                isinstance(head, ast.Expr)
+                and isinstance(head.value, ast.Constant)
+                and isinstance(head.value.value, str)
+            ):
+                node.body = body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], tuple(imports)
+
+
+def _versions(plugins: Iterable[Plugin]) -> dict[str, str]:
+    names = dict.fromkeys(name for plugin in plugins for name in FRAMEWORKS.get(plugin.backend, ()))
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _from(first: Stage, stage: Stage) -> bool:
+    return STAGES.index(first) <= STAGES.index(stage)
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]

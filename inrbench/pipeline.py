@@ -1,0 +1,200 @@
+"""The way the data flows: signals -> fitter -> neural data set -> reader -> metrics. Read `run_cell` from the top.
+
+This module's source is part of every stage's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from inrbench import metrics
+from inrbench.cell_run import CellRun
+from inrbench.domains import Array
+from inrbench.errors import InrbenchError, NotFinite
+from inrbench.interfaces import Classifier, Fitter, Head, Reader, Trained
+from inrbench.representations import NeuralDataSet, Representations
+from inrbench.selection import Selected
+from inrbench.signals import Signals
+from inrbench.stages import Stages
+
+__all__ = ["Outcome", "run_cell"]
+
+#: Scored signals of which the representations are kept, for pictures and for checking a record.
+NUM_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell leaves behind: metrics, costs, and one value for each scored signal."""
+
+    metrics: dict[str, float]
+    costs: dict[str, float]
+    vectors: dict[str, Array] = field(default_factory=dict)
+
+
+def run_cell(
+    fitter: Fitter, reader: Reader | None, share: float | None, data: Selected, run: CellRun, stages: Stages
+) -> Outcome:
+    """One cell. ``share`` is the part of the reader's gradient that reaches the fitter in joint training, or None.
+
+    Every finished stage is kept in ``stages`` under its key and is not done again.
+    """
+    joint = share is not None and reader is not None
+    heads = [Head("reader", reader, share, _labels(data))] if share is not None and reader is not None else []
+
+    trained = stages.trained("train", run)
+    if trained is None:
+        with run.clock("train"), run.checkpoints_in(stages.path("train")):
+            trained = fitter.train(data.train.unlabelled(), data.validation.unlabelled(), run, heads)
+        stages.keep_trained("train", trained, run)
+    fitter.load(trained.shared)
+
+    if joint:
+        assert reader is not None
+        reader.load(trained.heads["reader"])
+    elif reader is not None:
+        state = stages.trained("read", run)
+        if state is None:
+            neural = _neural_data_set(fitter, trained, data, run, stages)
+            with run.clock("read_train"), run.checkpoints_in(stages.path("read")):
+                state = Trained(reader.train(neural, run))
+            stages.keep_trained("read", state, run)
+        reader.load(state.shared)
+
+    with run.checkpoints_in(stages.path("score")):
+        return _score(fitter, reader, trained, data, run, stages)
+
+
+def _neural_data_set(fitter: Fitter, trained: Trained, data: Selected, run: CellRun, stages: Stages) -> NeuralDataSet:
+    """Training and validation signals as representations, for a reader that trains on its own."""
+    splits = {"train": (data.train, _labels(data))}
+    if len(data.validation):
+        splits["validation"] = (data.validation, _checked_labels(data.validation))
+    rows = {}
+    for name, (signals, labels) in splits.items():
+        with run.checkpoints_in(stages.path("fit"), f"{name}-"):
+            fitted = _fitted(fitter, signals, run, f"fit {name}", clock="fit_train")
+            rows[name] = (Representations.joined(fitted), labels)
+    return NeuralDataSet(trained.shared, rows, {"keys": stages.keys})
+
+
+def _score(
+    fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun, stages: Stages
+) -> Outcome:
+    """Fit the scored split shard by shard; query and read each shard while it is there."""
+    errors, unclamped, logits = [], [], []
+    represents = fitter.facts().scope != "samples"  # the samples themselves have no reconstruction to measure
+    start = 0
+    for rows in _fitted(fitter, data.scored, run, f"fit {data.scored_split}", "fit"):
+        entries = data.scored.take(np.arange(start, start + len(rows)))
+        shard_errors = np.zeros((2, len(rows)))
+        if represents:
+            with run.clock("query"):
+                shard_errors = _squared_errors(fitter, rows, entries, run)
+        if not np.isfinite(shard_errors).all():
+            bad = entries.ids[~np.isfinite(shard_errors).all(axis=0)]
+            raise NotFinite(f"the reconstruction of signal {bad[0]} is not finite ({len(bad)} such in this shard)")
+        errors.append(shard_errors[0])
+        unclamped.append(shard_errors[1])
+        if isinstance(reader, Classifier):
+            with run.clock("read"):
+                logits.append(np.asarray(reader.predict(rows, run)["logits"]))
+        if start < NUM_SAMPLES:
+            stages.keep_sample(rows.take(slice(0, NUM_SAMPLES - start)), trained.shared, start, entries)
+        start += len(rows)
+    if start != len(data.scored):
+        raise InrbenchError(f"the fitter gave {start} representations for {len(data.scored)} scored signals")
+
+    mse = np.concatenate(errors)
+    values: dict[str, float] = {}
+    vectors: dict[str, Array] = {"ids": data.scored.ids}
+    if represents:
+        values |= metrics.reconstruction(mse, np.concatenate(unclamped), data.scored.ids)
+        vectors["mse"] = mse
+    if logits:
+        read = np.concatenate(logits)
+        labels = _checked_labels(data.scored)
+        if not np.isfinite(read).all():
+            raise NotFinite("the reader's logits are not finite")
+        accuracy, correct = metrics.classification(read, labels)
+        values |= accuracy
+        vectors |= {"logits": read.astype(np.float32), "labels": labels, "correct": correct}
+    return Outcome(values, _costs(fitter, reader, trained, data, run), vectors)
+
+
+def _fitted(fitter: Fitter, signals: Signals, run: CellRun, name: str, clock: str) -> Iterator[Representations]:
+    """The fitter's shards with progress counted in signals; only the fitter's own time counts on ``clock``."""
+    shards = fitter.fit(signals.unlabelled(), run)
+    with run.progress.task(name, len(signals)) as task:
+        while True:
+            with run.clock(clock):
+                rows = next(shards, None)
+            if rows is None:
+                return
+            yield rows
+            task.advance(len(rows))
+            run.stop_here(name)
+
+
+def _squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> Array:
+    """[2, rows]: the squared error of each row, clamped and not, over all scored parts of its entry."""
+    stacked = entries.stacked()
+    if stacked is not None:
+        domain, stored, (scale, offset) = stacked
+        values = stored.astype(np.float32) * np.float32(scale) + np.float32(offset)
+        predicted = np.concatenate(list(fitter.query(rows, domain, run)))
+        return np.stack([metrics.squared_error(predicted, values, clamp=clamp) for clamp in (True, False)])
+    result = np.zeros((2, len(rows)))
+    for i in range(len(rows)):
+        total, count = np.zeros(2), 0
+        for part in entries.scored(i):
+            values = part.unit_values()[None]
+            predicted = np.concatenate(list(fitter.query(rows.take(slice(i, i + 1)), part.domain, run)))
+            predicted = predicted[..., part.channels]
+            each = [metrics.squared_error(predicted, values, clamp=clamp)[0] for clamp in (True, False)]
+            total += np.asarray(each) * values.size
+            count += values.size
+        result[:, i] = total / count
+    return result
+
+
+def _costs(fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun) -> dict[str, float]:
+    """What the cell cost, fitting and reading apart."""
+    facts = fitter.facts()
+    scored = max(1, len(data.scored))
+    seconds = run.seconds
+    costs: dict[str, float] = {
+        "train_s": seconds.get("train", 0.0) - trained.compile_s,
+        "compile_s": trained.compile_s,
+        "train_steps": float(trained.steps),
+        "fit_s": seconds.get("fit", 0.0),
+        "fit_s_per_signal": seconds.get("fit", 0.0) / scored,
+        "fit_train_s": seconds.get("fit_train", 0.0),
+        "query_s": seconds.get("query", 0.0),
+        "read_train_s": seconds.get("read_train", 0.0),
+        "read_s": seconds.get("read", 0.0),
+        "fitter_parameters": float(facts.parameters),
+        "adapted_values": float(facts.adapted_values),
+        "bytes_per_signal": 4.0 * fitter.layout.num_values,
+    }
+    optional: dict[str, Any] = {"train_flops_per_signal": facts.train_flops, "fit_flops_per_signal": facts.fit_flops}
+    if reader is not None:
+        reader_facts = reader.facts()
+        optional |= {"reader_parameters": reader_facts.parameters, "read_flops_per_signal": reader_facts.flops}
+    return costs | {name: float(value) for name, value in optional.items() if value is not None}
+
+
+def _labels(data: Selected) -> Array:
+    if data.train_labels is None:
+        raise InrbenchError("the reader needs labels, and this data set has none")
+    return data.train_labels
+
+
+def _checked_labels(signals: Signals) -> Array:
+    if signals.labels is None:
+        raise InrbenchError("the reader needs labels, and this data set has none")
+    return signals.labels

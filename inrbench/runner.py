@@ -1,0 +1,289 @@
+"""Runs cells: checks all of them before the first starts, runs one after the other, ends each in a record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from inrbench import memory
+from inrbench.backends import engine
+from inrbench.cell_run import CellRun, stop_on_signals
+from inrbench.cells import Built, Cell, build_dataset
+from inrbench.data import OpenedData, open_dataset, signals_checksum
+from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError, UsageError
+from inrbench.keys import stage_ingredients, stage_keys
+from inrbench.pipeline import Outcome, run_cell
+from inrbench.progress import Progress, duration
+from inrbench.provenance import commit, versions
+from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
+from inrbench.registry import registry
+from inrbench.selection import Selected, select
+from inrbench.stages import Stages, cache_folder
+
+__all__ = ["Options", "Planned", "num_threads", "plan", "run_cells"]
+
+QUICKER = {"paper": "`--profile laptop` takes less", "laptop": "`--profile smoke` takes seconds", "smoke": ""}
+LOGGED_POINTS = 50
+
+
+@dataclass(frozen=True)
+class Options:
+    """How and where cells run; none of this changes a result, but for device and threads, which are recorded."""
+
+    records: Path = Path("records")
+    data_root: Path | None = None
+    unofficial: bool = False
+    device: str = "auto"
+    threads: int | None = None
+    rerun: bool = False  # run also what has a record; stages that are kept are done again too
+    keep: bool = True  # keep finished stages and checkpoints in the cache
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with what is known of it before it starts."""
+
+    cell: Cell
+    data: OpenedData
+    device: str
+    keys: Mapping[str, str]
+    record: dict[str, Any] | None = field(default=None, compare=False)  # the one that exists
+
+    @property
+    def name(self) -> str:
+        """The cell's name, with the data's own name: ``mwt+cifar10~1a2b3c4d-laptop-s0``."""
+        return replace(self.cell, dataset=self.data.name).name
+
+    @property
+    def key(self) -> str:
+        """What the record is filed under."""
+        return self.keys["score"]
+
+
+def num_threads(asked: int | None = None) -> int:
+    """The threads to use: those asked for, else the cores this process may use."""
+    if asked is not None:
+        return asked
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
+    """Check every cell before the first starts: data, device, parts, records that exist.
+
+    Downloads data that is missing. Raises UsageError or BadData with one line.
+    """
+    _check_folder(options.records)
+    opened: dict[str, OpenedData] = {}
+    built: set[str] = set()
+    planned = []
+    for cell in cells:
+        device = engine(cell.backend).resolve_device(options.device)
+        parts = str((cell.method.name, cell.dataset, cell.tree()))
+        source = str((cell.dataset, cell.data_settings))
+        if source not in opened:
+            opened[source] = _opened(cell, options)
+        if parts not in built:
+            cell.build()
+            built.add(parts)
+        data = opened[source]
+        select(data.splits, cell.data_settings, cell.seed)
+        keys = stage_keys(cell, data.checksum, device.partition(":")[0])
+        one = Planned(cell, data, device, keys)
+        path = options.records / f"{file_stem(one.name, one.key)}.json"
+        record = _existing(path, one.key)
+        planned.append(replace(one, record=record))
+    return planned
+
+
+def run_cells(
+    planned: Sequence[Planned], options: Options, report: Callable[[str], None] = lambda line: None, quiet: bool = True
+) -> list[dict[str, Any]]:
+    """Run the cells that have no good record yet; returns the record of each, in order, failures too.
+
+    Ctrl-C checkpoints the running cell, records it as interrupted, and leaves the rest undone.
+    """
+    records: list[dict[str, Any]] = []
+    stop = threading.Event()
+    with stop_on_signals(stop):
+        for number, one in enumerate(planned, 1):
+            title = f"[{number}/{len(planned)}] {one.name}" + (f" ({one.cell.label})" if one.cell.label else "")
+            done = one.record if one.record is not None and one.record["status"] == "ok" else None
+            if done is not None and not options.rerun:
+                report(f"{title}: done before")
+                records.append(done)
+                continue
+            report(title)
+            record = _run(one, options, stop, quiet)
+            report(_summary(record))
+            records.append(record)
+            if record["status"] == Interrupted.status:
+                break
+    return records
+
+
+def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> dict[str, Any]:
+    """One cell, ending in a written record whatever happens."""
+    cell = one.cell
+    threads = num_threads(options.threads)
+    hooks = registry()
+    document = _described(one, threads)
+    hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
+    progress = Progress(quiet=quiet, quicker=QUICKER[cell.profile])
+    run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop)
+    started = time.perf_counter()
+    vectors: Mapping[str, Any] = {}
+    try:
+        outcome, selected, built = _outcome(one, options, run)
+        document |= {"status": "ok", "metrics": outcome.metrics, "costs": outcome.costs}
+        document["facts"] = _facts(cell, built, selected)
+        vectors = outcome.vectors
+    except InrbenchError as error:
+        document |= {"status": error.status, "reason": str(error)}
+    except KeyboardInterrupt:
+        document |= {"status": Interrupted.status, "reason": "stopped at once; the last checkpoint is kept"}
+    except Exception as error:
+        memory_gone = isinstance(error, MemoryError) or engine(cell.backend).is_out_of_memory(error)
+        status = OutOfMemory.status if memory_gone else "crash"
+        document |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
+        document["traceback"] = traceback.format_exc()
+    document["costs"]["total_s"] = time.perf_counter() - started
+    device_peak = engine(cell.backend).peak_memory_bytes(one.device)
+    document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
+    document["finished"] = now()
+    every = max(1, len(run.history) // LOGGED_POINTS)
+    document["log"] = run.history[::every]
+    write_record(options.records, document, vectors)
+    hooks.notify("inrbench_cell_finished", record=document)
+    return document
+
+
+def _outcome(one: Planned, options: Options, run: CellRun) -> tuple[Outcome, Selected, Built]:
+    engine(one.cell.backend).prepare(one.device, run.threads)
+    memory.reset_peak()
+    built = one.cell.build()
+    selected = select(one.data.splits, one.cell.data_settings, one.cell.seed)
+    stages = Stages(cache_folder() / "stages" if options.keep else None, one.keys)
+    if options.rerun:
+        stages.forget()
+    share = None if one.cell.joint is None else one.cell.joint.share
+    return run_cell(built.fitter, built.reader, share, selected, run, stages), selected, built
+
+
+STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
+
+
+def _described(one: Planned, threads: int) -> dict[str, Any]:
+    """What a record holds whatever the outcome: all that repeats the cell."""
+    cell = one.cell
+    entries = {
+        part: registry().entry(plugin.kind, cell.dataset if part == "data" else plugin.name, backend=_backend(plugin))
+        for part, plugin in cell.plugins.items()
+        if plugin is not None
+    }
+    return {
+        "schema": SCHEMA,
+        "cell": one.name,
+        "label": cell.label,
+        "key": one.key,
+        "keys": dict(one.keys),
+        "ingredients": stage_ingredients(cell, one.data.checksum, one.device.partition(":")[0]),
+        "method": cell.method.name,
+        "dataset": one.data.name,
+        "profile": cell.profile,
+        "seed": cell.seed,
+        "settings": cell.tree(),
+        "plugins": {part: f"{entry.distribution} {entry.version}" for part, entry in entries.items()},
+        "data": {"checksum": one.data.checksum, "official": one.data.official},
+        "versions": versions(),
+        "commit": commit(),
+        "machine": {
+            "device": one.device,
+            "threads": threads,
+            "cpu": platform.processor() or platform.machine(),
+            "system": platform.system(),
+            **engine(cell.backend).device_facts(one.device),
+        },
+        "started": now(),
+        "status": "failed",
+        "reason": "",
+        "metrics": {},
+        "costs": {},
+    }
+
+
+def _facts(cell: Cell, built: Built, data: Selected) -> dict[str, Any]:
+    """What lanes and tables are computed from; nothing of it is typed by hand."""
+    facts = built.fitter.facts()
+    return {
+        "initialisation": facts.initialisation,
+        "scope": facts.scope,
+        "labels_shape_fit": cell.joint is not None and cell.joint.share > 0.0,
+        "shuffled_labels": cell.data_settings.labels == "shuffled",
+        "copies": 1,
+        "train_signals": len(data.train),
+        "scored_signals": len(data.scored),
+        "scored_split": data.scored_split,
+        "scored_checksum": signals_checksum(data.scored),
+        "validation_checksum": signals_checksum(data.validation) if len(data.validation) else "",
+        "augmented": _augmented(cell),
+    }
+
+
+def _augmented(cell: Cell) -> bool:
+    train = getattr(cell.settings["fitter"], "train", None)
+    return train is not None and (train.augmentation.pad > 0 or train.augmentation.flip)
+
+
+def _backend(plugin: Any) -> str | None:
+    return None if plugin.kind == "dataset" else plugin.backend
+
+
+def _opened(cell: Cell, options: Options) -> OpenedData:
+    data = cell.plugins["data"]
+    assert data is not None
+    dataset = build_dataset(data, cell.dataset, cell.data_settings)
+    return open_dataset(cell.dataset, dataset, options.data_root, unofficial=options.unofficial)
+
+
+def _existing(path: Path, key: str) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except RecordError:
+        return None  # damaged: the cell runs again and replaces it
+    return record if record["key"] == key else None
+
+
+def _check_folder(folder: Path) -> None:
+    """Records must be writable before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"records cannot be written to {str(folder)!r} ({error.strerror or error}); say --records DIR"
+        ) from error
+
+
+def _summary(record: Mapping[str, Any]) -> str:
+    """One line on how a cell ended."""
+    spent = duration(record["costs"]["total_s"])
+    if record["status"] != "ok":
+        return f"  {record['status']} after {spent}: {record['reason']}"
+    metrics = record["metrics"]
+    shown = []
+    if "accuracy" in metrics:
+        shown.append(f"accuracy {100 * metrics['accuracy']:.1f} %")
+    if "psnr_db" in metrics:
+        shown.append(f"PSNR {metrics['psnr_db']:.2f} dB")
+    return f"  {', '.join(shown) or 'done'}, in {spent}"

@@ -1,0 +1,34 @@
+"""Learning-rate schedules as functions of the step, the same for both engines and for a resumed run."""
+
+from __future__ import annotations
+
+import math
+
+from inrbench.settings import TrainingSettings
+
+__all__ = ["one_cycle", "schedule"]
+
+
+def schedule(settings: TrainingSettings, step: int, total: int) -> tuple[float, float | None]:
+    """(factor of the learning rate, beta_1 or None for the optimiser's own) at ``step`` of ``total``."""
+    if settings.schedule == "one-cycle":
+        return one_cycle(step, total, settings.warmup)
+    return 1.0, None
+
+
+def one_cycle(step: int, total: int, warmup: float) -> tuple[float, float]:
+    """One-cycle with cosines (Smith and Topin, 2019, arXiv 1708.07120), as PyTorch's OneCycleLR counts the steps.
+
+    The factor rises from 1/25 to 1 over the first ``warmup * total - 1`` steps and falls to 1/(2.5e5) at the last;
+    beta_1 goes from 0.95 to 0.85 and back.
+    """
+    peak, last = warmup * total - 1.0, total - 1.0
+    if step <= peak:
+        done = step / peak if peak > 0 else 1.0
+        return _cosine(1 / 25, 1.0, done), _cosine(0.95, 0.85, done)
+    done = min(1.0, (step - peak) / max(1e-12, last - peak))
+    return _cosine(1.0, 1 / 2.5e5, done), _cosine(0.85, 0.95, done)
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) / 2.0 * (1.0 + math.cos(math.pi * done))

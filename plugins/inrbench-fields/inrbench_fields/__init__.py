@@ -1,0 +1,83 @@
+"""Fields that no single method owns, plain gradient descent on them, and the method `siren`."""
+
+from __future__ import annotations
+
+from inrbench.plugin import Method, Plugin, hookimpl
+
+__all__ = ["inrbench_fitters", "inrbench_inrs", "inrbench_methods"]
+
+SIREN_SOURCE = "Sitzmann et al., Implicit Neural Representations with Periodic Activation Functions, arXiv 2006.09661"
+SIREN_CITATION = """@inproceedings{sitzmann2020siren,
+  author    = {Sitzmann, Vincent and Martel, Julien N. P. and Bergman, Alexander W. and Lindell, David B. and
+               Wetzstein, Gordon},
+  title     = {Implicit Neural Representations with Periodic Activation Functions},
+  booktitle = {NeurIPS},
+  year      = {2020}
+}"""
+
+
+@hookimpl
+def inrbench_inrs() -> list[Plugin]:
+    """SIREN in PyTorch."""
+    return [
+        Plugin(
+            kind="inr",
+            name="siren",
+            summary="sine layers; ω, initialisation, coordinates and output range are settings",
+            backend="torch",
+            target="inrbench_fields.siren:Siren",
+            settings="inrbench_fields.settings:SirenSettings",
+            takes=("grid", "points"),
+            source=SIREN_SOURCE,
+            citation=SIREN_CITATION,
+        )
+    ]
+
+
+@hookimpl
+def inrbench_fitters() -> list[Plugin]:
+    """Plain gradient descent."""
+    return [
+        Plugin(
+            kind="fitter",
+            name="gradient-descent",
+            summary="every signal fitted on its own, from a random initialisation, by Adam or SGD",
+            backend="torch",
+            target="inrbench_fields.gradient_descent:GradientDescent",
+            settings="inrbench_fields.settings:GradientDescentSettings",
+            takes=("grid", "points"),
+            gives="weights",
+            needs_inr=True,
+        )
+    ]
+
+
+@hookimpl
+def inrbench_methods() -> list[Method]:
+    """SIREN fitted to each signal."""
+    return [
+        Method(
+            name="siren",
+            summary="one SIREN a signal, fitted by plain gradient descent; reconstruction only",
+            inr="siren",
+            fitter="gradient-descent",
+            settings={
+                "inr": {"width": 256, "depth": 3, "omega_0": 30.0, "omega_hidden": 30.0},
+                "fitter": {"steps": 1000, "lr": 1e-4},
+            },
+            profiles={
+                "laptop": {
+                    "inr": {"width": 64},
+                    "fitter": {"steps": 300, "lr": 1e-3},
+                    "data": {"test_size": 100},
+                },
+                "smoke": {
+                    "inr": {"width": 16, "depth": 1},
+                    "fitter": {"steps": 20, "lr": 1e-3},
+                    "data": {"test_size": 8},
+                },
+            },
+            source=SIREN_SOURCE,
+            citation=SIREN_CITATION,
+        )
+    ]

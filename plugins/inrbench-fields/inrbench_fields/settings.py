@@ -1,0 +1,39 @@
+"""Settings of the fields and of plain gradient descent; free of any framework."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from inrbench.settings import Settings, setting
+
+__all__ = ["GradientDescentSettings", "SirenSettings"]
+
+
+class SirenSettings(Settings):
+    """A SIREN of ``depth`` + 2 linear layers: coord_dim → width, ``depth`` times width → width, width → channels."""
+
+    width: int = setting(256, "neurons in a sine layer", ge=1)
+    depth: int = setting(3, "sine layers width → width behind the first", ge=0)
+    omega_0: float = setting(30.0, "multiplies the first layer's W x + b", gt=0.0)
+    omega_hidden: float = setting(
+        30.0, "multiplies the other sine layers' W x + b; their W is drawn ±√(6/in) / ω", gt=0.0
+    )
+    bias_init: Literal["zero", "default"] = setting("default", "biases of the sine layers; default: ±1/√in")
+    output_init: Literal["siren", "default"] = setting("siren", "output layer; siren: ±√(6/in) / ω, default: ±1/√in")
+    output_scale: float | None = setting(None, "start of a learned scale per channel behind the output; none if empty")
+    coordinates: Literal["centres", "corners"] = setting(
+        "centres", "where cells lie in [-1, 1]; corners: the outermost cells lie at the ends, as linspace(-1, 1)"
+    )
+    values: Literal["unit", "symmetric"] = setting("symmetric", "the output's range: [0, 1], or [-1, 1] for 2 x - 1")
+
+
+class GradientDescentSettings(Settings):
+    """Every signal on its own."""
+
+    steps: int = setting(1000, "optimiser steps on each signal", ge=0)
+    lr: float = setting(1e-4, "learning rate", gt=0.0)
+    optimiser: Literal["adam", "sgd"] = setting("adam", "Adam, or plain SGD on the mean squared error")
+    initialisation: Literal["independent", "shared"] = setting(
+        "independent", "each signal from a draw of its own, keyed by its id, or all from the same one"
+    )
+    shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)

@@ -1,0 +1,84 @@
+"""MWT: end-to-end meta-learned SIRENs read by a weight transformer (Gielisse and van Gemert, CVPR 2025)."""
+
+from __future__ import annotations
+
+from inrbench.plugin import Method, Plugin, hookimpl
+from inrbench_mwt.recipes import FOR_DATASET, LAPTOP, LAPTOP_FOR_DATASET, PAPER, SMOKE
+
+__all__ = ["inrbench_fitters", "inrbench_methods", "inrbench_readers"]
+
+SOURCE = "Gielisse and van Gemert, End-to-End Implicit Neural Representations for Classification, arXiv 2503.18123"
+CITATION = """@inproceedings{gielisse2025mwt,
+  author    = {Gielisse, Alexander and van Gemert, Jan},
+  title     = {End-to-End Implicit Neural Representations for Classification},
+  booktitle = {CVPR},
+  year      = {2025},
+  note      = {arXiv 2503.18123}
+}"""
+
+
+@hookimpl
+def inrbench_fitters() -> list[Plugin]:
+    """Meta-SGD on a field's weights."""
+    return [
+        Plugin(
+            kind="fitter",
+            name="meta-sgd",
+            summary="k steps of gradient descent from a learned initialisation with a learned rate per parameter",
+            backend="torch",
+            target="inrbench_mwt.meta_sgd:MetaSGD",
+            settings="inrbench_mwt.settings:MetaSGDSettings",
+            takes=("grid",),
+            gives="weights",
+            needs_inr=True,
+            joint=True,
+            source=SOURCE,
+            citation=CITATION,
+        )
+    ]
+
+
+@hookimpl
+def inrbench_readers() -> list[Plugin]:
+    """The weight transformer."""
+    return [
+        Plugin(
+            kind="reader",
+            name="weight-transformer",
+            summary="a transformer whose tokens are the neurons of a field's hidden layers",
+            backend="torch",
+            target="inrbench_mwt.weight_transformer:WeightTransformerReader",
+            settings="inrbench_mwt.settings:WeightTransformerSettings",
+            takes=("weights",),
+            gives="classes",
+            joint=True,
+            source=SOURCE,
+            citation=CITATION,
+        )
+    ]
+
+
+@hookimpl
+def inrbench_methods() -> list[Method]:
+    """mwt, wt and mwt-l."""
+
+    def method(name: str, summary: str, **changes: object) -> Method:
+        return Method(
+            name=name,
+            summary=summary,
+            inr="siren",
+            fitter="meta-sgd",
+            reader="weight-transformer",
+            settings={**PAPER, **changes},
+            for_dataset=FOR_DATASET,
+            profiles={"laptop": LAPTOP, "smoke": SMOKE},
+            profiles_for_dataset={"laptop": LAPTOP_FOR_DATASET},
+            source=SOURCE,
+            citation=CITATION,
+        )
+
+    return [
+        method("mwt", "SIREN, learning rates and weight transformer trained end to end; 1 % of the reader's gradient"),
+        method("wt", "as mwt, without any of the reader's gradient in the field", joint={"share": 0.0}),
+        method("mwt-l", "mwt with a SIREN of width 256", inr={**PAPER["inr"], "width": 256}),
+    ]

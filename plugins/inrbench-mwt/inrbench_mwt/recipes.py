@@ -1,0 +1,49 @@
+"""MWT's settings: the paper's, what they are on each data set, and what a laptop and a test can afford."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["FOR_DATASET", "LAPTOP", "LAPTOP_FOR_DATASET", "PAPER", "SMOKE"]
+
+TRAINING = {"epochs": 10.0, "batch_size": 16, "weight_decay": 1e-4, "clip_norm": 1.0, "schedule": "one-cycle"}
+
+#: Section 4.1 and Table 1: no augmentation, 10 epochs; the field is linear behind its sine layers.
+PAPER: dict[str, Any] = {
+    "inr": {
+        "width": 128,
+        "depth": 4,
+        "omega_0": 10.0,
+        "omega_hidden": 1.0,
+        "bias_init": "zero",
+        "output_init": "default",
+        "output_scale": 0.1,
+        "coordinates": "corners",
+        "values": "symmetric",
+    },
+    "fitter": {"steps": 6, "train": TRAINING},
+    "reader": {"train": TRAINING},
+    "joint": {"share": 0.01},
+}
+
+_LARGE = {
+    "inr": {"omega_0": 30.0},
+    "fitter": {"steps": 4, "train": {"epochs": 40.0}},
+    "reader": {"train": {"epochs": 40.0}},
+}
+FOR_DATASET: dict[str, Any] = {"imagenette": _LARGE}
+
+LAPTOP: dict[str, Any] = {
+    "inr": {"width": 64},
+    "fitter": {"steps": 4, "train": {"epochs": 2.0}},
+    "reader": {"blocks": 4, "train": {"epochs": 2.0}},
+    "data": {"train_size": 10000, "test_size": 1000},
+}
+LAPTOP_FOR_DATASET: dict[str, Any] = {"digits": {"data": {"train_size": None, "test_size": None}}}
+
+SMOKE: dict[str, Any] = {
+    "inr": {"width": 16, "depth": 2},
+    "fitter": {"steps": 2, "train": {"steps": 20}},
+    "reader": {"blocks": 1, "train": {"steps": 20}},
+    "data": {"train_size": 64, "test_size": 32},
+}

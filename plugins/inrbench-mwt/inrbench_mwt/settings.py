@@ -1,0 +1,33 @@
+"""Settings of MWT's fitter and reader; free of any framework."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from inrbench.settings import Settings, TrainingSettings, setting
+
+__all__ = ["MetaSGDSettings", "WeightTransformerSettings"]
+
+
+class MetaSGDSettings(Settings):
+    """Meta-SGD (Li et al., 2017, arXiv 1707.03835) on a field's sine layers."""
+
+    steps: int = setting(6, "inner steps k", ge=1)
+    rates: Literal["per-step", "shared"] = setting("per-step", "learned inner rates: a row for each step, or one row")
+    rate_low: float = setting(0.1, "inner rates start uniform from here ...")
+    rate_high: float = setting(1.0, "... to here")
+    lr: float = setting(1e-4, "outer learning rate of the initialisation, the output layer and its scale", gt=0.0)
+    lr_rates: float = setting(1e-2, "outer learning rate of the inner rates", gt=0.0)
+    shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
+    train: TrainingSettings = setting(TrainingSettings(), "the outer loop")
+
+
+class WeightTransformerSettings(Settings):
+    """A transformer over the neurons of a field's hidden layers."""
+
+    blocks: int = setting(10, "transformer blocks", ge=1)
+    head_dim: int = setting(64, "width of an attention head; a field narrower than that has one head", ge=1)
+    token_scale: float = setting(500.0, "λ in λ (δ + β), the tokens' scale", gt=0.0)
+    layer_scale: float = setting(0.1, "start of the learned scale of each residual branch")
+    lr: float = setting(1e-4, "learning rate", gt=0.0)
+    train: TrainingSettings = setting(TrainingSettings(), "the reader's own training, when it is not joint")

@@ -1,0 +1,69 @@
+"""Readers that no single method owns, and the controls that every table can hold."""
+
+from __future__ import annotations
+
+from inrbench.plugin import Method, Plugin, hookimpl
+
+__all__ = ["inrbench_fitters", "inrbench_methods", "inrbench_readers"]
+
+TRAINING = {"epochs": 10.0, "batch_size": 64, "weight_decay": 1e-2, "clip_norm": 1.0, "schedule": "one-cycle"}
+
+
+@hookimpl
+def inrbench_readers() -> list[Plugin]:
+    """The MLP."""
+    return [
+        Plugin(
+            kind="reader",
+            name="mlp",
+            summary="a multilayer perceptron on all values of a representation, standardised",
+            backend="torch",
+            target="inrbench_readers.mlp:MLPReader",
+            settings="inrbench_readers.settings:MLPSettings",
+            takes=("*",),
+            gives="classes",
+            joint=True,
+        )
+    ]
+
+
+@hookimpl
+def inrbench_fitters() -> list[Plugin]:
+    """The raw values themselves."""
+    return [
+        Plugin(
+            kind="fitter",
+            name="samples",
+            summary="no representation at all: hands the signal's own values on, for controls",
+            backend="numpy",
+            target="inrbench_readers.samples:Samples",
+            settings="inrbench_readers.settings:SamplesSettings",
+            takes=("grid",),
+            gives="samples",
+        )
+    ]
+
+
+@hookimpl
+def inrbench_methods() -> list[Method]:
+    """The pixel control."""
+    return [
+        Method(
+            name="pixels",
+            summary="control: an MLP on the raw pixels, about as large as MWT's reader",
+            fitter="samples",
+            reader="mlp",
+            settings={"reader": {"width": 512, "depth": 3, "train": TRAINING}},
+            profiles={
+                "laptop": {
+                    "reader": {"width": 256, "train": {"epochs": 2.0}},
+                    "data": {"train_size": 10000, "test_size": 1000},
+                },
+                "smoke": {
+                    "reader": {"width": 32, "train": {"steps": 20}},
+                    "data": {"train_size": 64, "test_size": 32},
+                },
+            },
+            profiles_for_dataset={"laptop": {"digits": {"data": {"train_size": None, "test_size": None}}}},
+        )
+    ]

@@ -1,0 +1,64 @@
+"""A multilayer perceptron on a representation's values, all of them in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inrbench.backends.torch.reading import Network, Stages, TorchClassifier
+from inrbench.representations import Layout, Representations
+from inrbench.signals import SignalSpec
+from inrbench_readers.settings import MLPSettings
+
+__all__ = ["MLP", "MLPReader"]
+
+
+class MLP(Network):
+    """Linear layers with SiLU between them; values are standardised by the training split's mean and spread."""
+
+    def __init__(self, settings: MLPSettings, layout: Layout, num_classes: int) -> None:
+        super().__init__()
+        self.names = sorted(layout.shapes)
+        sizes = [layout.num_values, *[settings.width] * (settings.depth - 1), num_classes]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.dropout = settings.dropout
+        self.register_buffer("mean", torch.zeros(layout.num_values))
+        self.register_buffer("spread", torch.ones(layout.num_values))
+        self.stages = ("values", *(f"layer.{i}" for i in range(settings.depth - 1)), "logits")
+
+    def observe(self, rows: Representations) -> None:
+        """Take mean and spread of each value; one that never changes keeps spread 1."""
+        values = np.concatenate([rows.arrays[name].reshape(len(rows), -1) for name in self.names], axis=1)
+        spread = values.std(axis=0)
+        self.mean = torch.as_tensor(values.mean(axis=0)).float()
+        self.spread = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0)).float()
+
+    def forward(self, rows: Mapping[str, Tensor], stages: Stages) -> Float[Tensor, "signals classes"]:
+        """Logits of a batch."""
+        hidden = torch.cat([rows[name].flatten(1) for name in self.names], dim=1)
+        hidden = stages("values", (hidden - self.mean) / self.spread)
+        for i, layer in enumerate(self.layers[:-1]):
+            hidden = stages(f"layer.{i}", functional.silu(layer(hidden)))
+            hidden = functional.dropout(hidden, self.dropout, self.training)
+        return stages("logits", self.layers[-1](hidden))
+
+    def flops(self) -> float:
+        """2 x multiply-adds."""
+        return 2.0 * sum(layer.weight.numel() for layer in self.layers if isinstance(layer, nn.Linear))
+
+
+class MLPReader(TorchClassifier):
+    """Reads any kind of representation whose rows all have the same shapes."""
+
+    def __init__(self, settings: MLPSettings, layout: Layout, spec: SignalSpec) -> None:
+        self.problem = None if spec.num_classes else "the data set has no classes"
+        super().__init__(settings, MLP(settings, layout, spec.num_classes or 1))
+
+    def refuses(self, layout: Layout) -> str | None:
+        """Needs classes."""
+        return self.problem
