@@ -9,7 +9,7 @@ kind   protocol     constructor
 inr    (backend's)  ``(settings, spec: SignalSpec)``; `inrbench.backends.torch.fields.Field`
 fitter Fitter       ``(settings, spec: SignalSpec, inr)``; inr is None where it needs none
 reader Reader       ``(settings, layout: Layout, spec: SignalSpec)``
-data   DataSet      ``(settings, rest: str)``; rest is what follows the colon in `folder:PATH`
+dataset DataSet     ``(settings, rest: str)``; rest is what follows the colon in `folder:PATH`
 ====== ============ =======================================================================
 """
 

@@ -57,7 +57,8 @@ class Decoded:
         found: dict[str, Signals] = {}
         for split in splits:
             try:
-                images = np.load(self.place / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+                # copy on write: frameworks want writable arrays, and what they write never reaches the file
+                images = np.load(self.place / f"{split}.npy", mmap_mode="c", allow_pickle=False)
                 labels = np.load(self.place / f"{split}-labels.npy", allow_pickle=False)
             except (OSError, ValueError, EOFError):
                 return None

@@ -46,7 +46,7 @@ class Digits:
         """Licence, homepage and citation."""
         return AboutData(
             licence="CC BY 4.0",
-            licence_source="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+            licence_source="doi:10.24432/C50P49 at UCI, as quoted by public repositories that redistribute it",
             homepage="https://scikit-learn.org/stable/datasets/toy_dataset.html#digits-dataset",
             download_bytes=0,
             citation=CITATIONS["digits"],

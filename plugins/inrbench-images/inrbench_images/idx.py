@@ -52,4 +52,4 @@ def read_idx(path: Path, num_dims: int) -> Array:
     if len(content) != size:
         excess = "more" if len(content) > size else f"{len(content):,}"
         raise BadData(f"{path}: {excess} bytes follow the header, which announces {size:,} for {shape}")
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(shape)  # writable, as frameworks want it

@@ -58,7 +58,7 @@ class Imagenette:
         path="imagenette2-320.tgz",
         # tensorflow-datasets lists size and sha256 of an older archive that once lay at the same url
         source="url: fastai/imagenette, README.md; md5: pytorch/vision, torchvision/datasets/imagenette.py; "
-        "sha256: FluxML/FastAI.jl, src/Datasets/fastaidatasets.jl; size: given beside each of the two checksums in "
+        "sha256: FluxML/FastAI.jl, src/datasets/fastaidatasets.jl; size: given beside each of the two checksums in "
         "several public repositories that downloaded it",
         urls=("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",),
         checksums=(
@@ -82,7 +82,7 @@ class Imagenette:
     def about(self) -> AboutData:
         """Licence, homepage and citation."""
         return AboutData(
-            licence="Apache 2.0 for the collection; the photographs are ImageNet's, which states none for them",
+            licence="Apache 2.0 (photographs: ImageNet's)",
             licence_source="as given on huggingface.co/datasets/frgfm/imagenette for fastai/imagenette",
             homepage="https://github.com/fastai/imagenette",
             download_bytes=self.archive.size_bytes or 0,

@@ -139,7 +139,7 @@ class Mnist:
         """Licence, homepage and citation."""
         return AboutData(
             licence="CC BY-SA 3.0",
-            licence_source="keras-team/keras, keras/src/datasets/mnist.py; LeCun's page states none",
+            licence_source="keras-team/keras, keras/src/datasets/mnist.py (LeCun's own page was not looked at)",
             homepage="http://yann.lecun.com/exdb/mnist/",
             download_bytes=sum(file.size_bytes or 0 for file in self.files),
             citation=CITATIONS[self.name],

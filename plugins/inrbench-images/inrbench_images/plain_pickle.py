@@ -10,6 +10,9 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,9 +49,20 @@ def read_plain_pickle(path: Path) -> Any:
     except OSError as error:
         raise BadData(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
-        return _finished(_PlainUnpickler(content, path).load(), path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of odd escapes in a damaged pickle's strings
+            _check_memo(content, path)
+            value = _PlainUnpickler(content, path).load()
+        return _Finisher(path).finished(value)
     except _DAMAGE as error:
         raise BadData(f"{path}: damaged pickle ({type(error).__name__}: {error})") from None
+
+
+def _check_memo(content: bytes, path: Path) -> None:
+    """Refuse a pickle that remembers values under huge numbers: the unpickler would reserve memory up to them."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count + 1:
+            raise BadData(f"{path}: damaged pickle (it numbers a value {argument:,} after {count:,} steps)")
 
 
 class _PickledType:
@@ -87,6 +101,21 @@ class _PickledArray:
         return np.frombuffer(content, dtype=np.uint8).reshape(shape, order="F" if fortran else "C")
 
 
+class _StandIn:
+    """A function that a pickle may name; it has no attributes that the pickle could change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: object) -> object:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise ValueError("it changes a function")
+
+
 def _reconstruct(*_: object) -> _PickledArray:
     return _PickledArray()
 
@@ -99,11 +128,11 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
 
 
 _STAND_INS: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _StandIn(_reconstruct),
+    ("numpy._core.multiarray", "_reconstruct"): _StandIn(_reconstruct),
     ("numpy", "ndarray"): _PickledArray,
     ("numpy", "dtype"): _PickledType,
-    ("_codecs", "encode"): _encode,
+    ("_codecs", "encode"): _StandIn(_encode),
 }
 
 
@@ -126,16 +155,37 @@ class _PlainUnpickler(pickle.Unpickler):
         raise BadData(f"{self._path}: refused, the pickle refers to something outside of it ({pid!r})")
 
 
-def _finished(value: Any, path: Path) -> Any:
-    """``value`` with arrays in place of their stand-ins."""
-    if isinstance(value, _PickledArray):
-        return value.array(path)
-    if isinstance(value, dict):
-        return {key: _finished(item, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finished(item, path) for item in value]
-    if isinstance(value, tuple):
-        return tuple(_finished(item, path) for item in value)
-    if value is None or isinstance(value, bool | int | float | bytes | str):
-        return value
-    raise BadData(f"{path}: holds a {type(value).__name__}; allowed are NumPy arrays and plain values")
+class _Finisher:
+    """Puts arrays in place of their stand-ins; what occurs twice is finished once, so that nothing grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done: dict[int, Any] = {}
+        self._kept: list[Any] = []  # an id is only unique among the living
+
+    def finished(self, value: Any) -> Any:
+        """``value`` with arrays. Raises BadData for any other kind of object."""
+        if value is None or isinstance(value, bool | int | float | bytes | str):
+            return value
+        if id(value) in self._done:
+            if self._done[id(value)] is _UNDER_WAY:
+                raise BadData(f"{self._path}: holds a value that contains itself")
+            return self._done[id(value)]
+        self._kept.append(value)
+        self._done[id(value)] = _UNDER_WAY
+        self._done[id(value)] = result = self._container(value)
+        return result
+
+    def _container(self, value: Any) -> Any:
+        if isinstance(value, _PickledArray):
+            return value.array(self._path)
+        if isinstance(value, dict):
+            return {key: self.finished(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.finished(item) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self.finished(item) for item in value)
+        raise BadData(f"{self._path}: holds a {type(value).__name__}; allowed are NumPy arrays and plain values")
+
+
+_UNDER_WAY = object()

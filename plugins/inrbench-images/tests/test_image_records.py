@@ -1,0 +1,75 @@
+"""The records of inrbench-images: cheap to list, and true."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import inrbench_images
+import numpy as np
+import pytest
+
+from inrbench.data import AboutData
+from inrbench.errors import BadSetting
+from inrbench.plugin import Plugin
+from inrbench.settings import DataSettings, load_target
+
+RECORDS = list(inrbench_images.inrbench_datasets())
+
+
+def build(record: Plugin, rest: str = "") -> object:
+    return load_target(record.target, record.name)(load_target(record.settings, record.name)(), rest)
+
+
+def test_listing_the_records_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, inrbench_images; list(inrbench_images.inrbench_datasets()); import inrbench.data;"
+        "print([m for m in ('numpy', 'PIL', 'sklearn', 'torch', 'jax', 'pandas', 'httpx', 'rich') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_settings_are_read_without_decoders_and_frameworks() -> None:
+    code = (
+        "import sys, inrbench_images; from inrbench.settings import load_target;"
+        "[load_target(r.settings, r.name) for r in inrbench_images.inrbench_datasets()];"
+        "print([m for m in ('PIL', 'sklearn', 'torch', 'jax', 'pandas', 'httpx', 'rich') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_every_record_leads_to_its_code(record: Plugin) -> None:
+    assert issubclass(load_target(record.settings, record.name), DataSettings)
+    assert callable(load_target(record.target, record.name))
+    assert record.summary
+    if not record.scheme:
+        assert record.source
+        assert record.citation.startswith("@")
+
+
+@pytest.mark.parametrize("record", [r for r in RECORDS if not r.scheme], ids=lambda record: record.name)
+def test_the_spec_is_known_without_the_data(record: Plugin) -> None:
+    dataset = build(record)
+    spec = dataset.spec()  # type: ignore[attr-defined]
+    assert spec.num_classes == len(spec.class_names) == len(set(spec.class_names))
+    assert set(spec.sizes) == {"train", "test"}
+    assert np.prod(spec.parts[0].shape) > 0
+    about = dataset.about()  # type: ignore[attr-defined]
+    assert isinstance(about, AboutData)
+    assert about.licence
+    assert about.homepage.startswith("http")
+    for file in dataset.files:  # type: ignore[attr-defined]
+        assert file.source
+        assert file.checksums
+        assert file.size_bytes
+        assert all(part.checksums and part.source for part in file.read_files())
+        assert all(url.startswith(("https://", "http://fashion-mnist.s3-website")) for url in file.urls)
+
+
+@pytest.mark.parametrize("record", [r for r in RECORDS if not r.scheme], ids=lambda record: record.name)
+def test_a_name_that_takes_no_place_refuses_one(record: Plugin) -> None:
+    with pytest.raises(BadSetting, match="takes nothing behind a colon; given: 'place'"):
+        build(record, "place")
