@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from inrbench.errors import BadSetting, Refused, UnknownName, UsageError, nearest
+from inrbench.backends import engine
+from inrbench.errors import BadSetting, OutOfMemory, Refused, UnknownName, UsageError, nearest
 from inrbench.interfaces import DataSet, Fitter, Reader
 from inrbench.plugin import Method, Plugin
 from inrbench.registry import Registry, registry
@@ -17,6 +18,7 @@ __all__ = ["PROFILES", "Built", "Cell", "build_dataset", "parse_grid", "resolve"
 
 PROFILES = ("paper", "laptop", "smoke")
 PARTS = ("data", "inr", "fitter", "reader", "joint")
+EXAMPLES = {"data": "data.train_size=1000", "joint": "joint.share=0.01"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,21 @@ class Cell:
         return tree
 
     def build(self) -> Built:
-        """Construct the parts. Loads their frameworks. Raises Refused where a part refuses another."""
+        """Construct the parts. Loads their frameworks.
+
+        Raises Refused where a part refuses another, or settings that are no part's own; OutOfMemory where it is too
+        large for this machine.
+        """
+        try:
+            return self._built()
+        except Exception as error:
+            if isinstance(error, MemoryError) or engine(self.backend).is_out_of_memory(error):
+                raise OutOfMemory(f"{self.name}: its parts do not fit into memory: {error}") from error
+            if isinstance(error, ValueError):
+                raise Refused(f"{self.name}: a part refuses its settings: {error}") from error
+            raise
+
+    def _built(self) -> Built:
         dataset = build_dataset(cast(Plugin, self.plugins["data"]), self.dataset, self.data_settings)
         spec = dataset.spec()
         inr = None
@@ -93,13 +109,11 @@ class Cell:
         return Built(dataset, spec, fitter, reader)
 
 
-def parse_grid(text: str, known: Registry | None = None) -> list[tuple[str, str]]:
+def parse_grid(text: str) -> list[tuple[str, str]]:
     """``mwt,wt+mnist,cifar10`` as the four pairs of method and data set. Raises UsageError where it is none."""
     methods, plus, datasets = text.partition("+")
     if not plus or not methods or not datasets:
-        known_methods = [m.name for m in (known or registry()).all("method")]
-        hint = nearest(methods or text, known_methods, list_all=False)
-        raise UsageError(f"a cell is METHOD+DATASET, as in mwt+cifar10; given: {text!r} ({hint})")
+        raise UsageError(f"a cell is METHOD+DATASET, as in mwt+cifar10; given: {text!r}")
     places = [datasets] if ":" in datasets.split(",")[0] else datasets.split(",")
     return [(method.strip(), place.strip()) for method in methods.split(",") for place in places]
 
@@ -120,6 +134,8 @@ def resolve(
     Raises UnknownName, BadSetting or Refused.
     """
     known = known or registry()
+    if seed < 0:
+        raise UsageError(f"a seed is an integer from 0 on; given: {seed}")
     if profile not in PROFILES:
         raise UnknownName(f"no profile named {profile!r}; {nearest(profile, PROFILES)}")
     chosen = cast(Method, known.find("method", method))
@@ -135,8 +151,13 @@ def resolve(
     for key in tree:
         if key not in PARTS:
             raise BadSetting(f"no setting {key!r}; {nearest(key, PARTS)}")
+    for key in ("data", "joint"):
+        if tree.get(key) is not None and not isinstance(tree[key], Mapping):
+            raise BadSetting(f"{key!r} holds settings, as in --set {EXAMPLES[key]}; given: {tree[key]!r}")
     fitter = _plugin(known, "fitter", tree)
     assert fitter is not None
+    if not fitter.needs_inr and any(over.get("inr") is not None for over in overrides):
+        raise BadSetting(f"fitter {fitter.name!r} adapts no INR, so 'inr' has no settings here")
     backend = fitter.backend if fitter.backend != "numpy" else None
     plugins = {
         "data": data,

@@ -44,7 +44,6 @@ class Run(Protocol):
 
     device: str  # "cpu" or "cuda:0"
     threads: int
-    precision: str  # "fp32" or "bf16"
     seed: int
 
     def rng(self, *purpose: object) -> np.random.Generator:

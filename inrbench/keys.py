@@ -93,7 +93,7 @@ def fingerprint(modules: Iterable[str], packages: frozenset[str]) -> dict[str, s
 def _packages() -> Iterable[str]:
     yield "inrbench"
     for kind in ("inr", "fitter", "reader", "dataset"):
-        for entry in registry().entries(kind):  # type: ignore[arg-type]
+        for entry in registry().entries(kind):
             yield entry.module.partition(".")[0]
             if isinstance(entry.record, Plugin):
                 yield entry.record.target.partition(".")[0].partition(":")[0]

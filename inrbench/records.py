@@ -27,7 +27,12 @@ __all__ = ["SCHEMA", "file_stem", "load_records", "now", "read_record", "read_re
 
 #: The version of the document's layout; a reader refuses a newer one.
 SCHEMA = 1
-REQUIRED = ("schema", "cell", "key", "method", "dataset", "profile", "seed", "status", "metrics", "costs", "settings")
+#: What every document holds.
+FIELDS: dict[str, type] = {
+    **dict.fromkeys(("schema", "seed"), int),
+    **dict.fromkeys(("cell", "key", "method", "dataset", "profile", "status"), str),
+    **dict.fromkeys(("metrics", "costs", "settings"), dict),
+}
 
 
 def write_record(folder: Path, record: Mapping[str, Any], vectors: Mapping[str, Array] | None = None) -> Path:
@@ -70,11 +75,14 @@ def read_record(path: Path) -> dict[str, Any]:
     """The record at ``path``. Raises RecordError where it is damaged or of a newer schema."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8 and no JSON are ValueErrors
         raise RecordError(f"record {path} cannot be read: {error}") from error
-    missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
+    missing = [key for key in FIELDS if not isinstance(record, dict) or key not in record]
     if missing:
         raise RecordError(f"record {path} is damaged: it has no {', '.join(missing)}")
+    wrong = [key for key, kind in FIELDS.items() if not isinstance(record[key], kind)]
+    if wrong:
+        raise RecordError(f"record {path} is damaged: {', '.join(wrong)} hold what does not belong there")
     if record["schema"] > SCHEMA:
         raise RecordError(f"record {path} has schema {record['schema']}, this inrbench reads up to {SCHEMA}: update it")
     return dict(record)

@@ -50,7 +50,7 @@ def load_sweep(path: Path) -> Sweep:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"sweep file {str(path)!r} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise UsageError(f"sweep file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, Mapping):
         raise UsageError(f"sweep file {str(path)!r} must hold a mapping with `cells:`")

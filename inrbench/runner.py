@@ -27,7 +27,7 @@ from inrbench.registry import registry
 from inrbench.selection import Selected, select
 from inrbench.stages import Stages, cache_folder
 
-__all__ = ["Options", "Planned", "num_threads", "plan", "run_cells"]
+__all__ = ["Options", "Planned", "devices_of", "num_threads", "plan", "run_cells", "with_record"]
 
 QUICKER = {"paper": "`--profile laptop` takes less", "laptop": "`--profile smoke` takes seconds", "smoke": ""}
 LOGGED_POINTS = 50
@@ -75,31 +75,45 @@ def num_threads(asked: int | None = None) -> int:
 
 
 def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
-    """Check every cell before the first starts: data, device, parts, records that exist.
+    """Check every cell before the first starts: device, parts, data, records that exist.
 
-    Downloads data that is missing. Raises UsageError or BadData with one line.
+    Downloads data that is missing, once all parts are known to fit. Raises UsageError or BadData with one line.
     """
     _check_folder(options.records)
+    devices = devices_of(cells, options)
     opened: dict[str, OpenedData] = {}
-    built: set[str] = set()
     planned = []
-    for cell in cells:
-        device = engine(cell.backend).resolve_device(options.device)
-        parts = str((cell.method.name, cell.dataset, cell.tree()))
+    for cell, device in zip(cells, devices, strict=True):
         source = str((cell.dataset, cell.data_settings))
         if source not in opened:
             opened[source] = _opened(cell, options)
+        data = opened[source]
+        select(data.splits, cell.data_settings, cell.seed)
+        planned.append(with_record(cell, data, device, options))
+    return planned
+
+
+def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
+    """The device of each cell, after a check that it is there and that all parts can be constructed.
+
+    Needs no data. Raises UsageError with one line.
+    """
+    devices: list[str] = []
+    built: set[str] = set()
+    for cell in cells:
+        devices.append(engine(cell.backend).resolve_device(options.device))
+        parts = str((cell.method.name, cell.dataset, cell.tree()))
         if parts not in built:
             cell.build()
             built.add(parts)
-        data = opened[source]
-        select(data.splits, cell.data_settings, cell.seed)
-        keys = stage_keys(cell, data.checksum, device.partition(":")[0])
-        one = Planned(cell, data, device, keys)
-        path = options.records / f"{file_stem(one.name, one.key)}.json"
-        record = _existing(path, one.key)
-        planned.append(replace(one, record=record))
-    return planned
+    return devices
+
+
+def with_record(cell: Cell, data: OpenedData, device: str, options: Options) -> Planned:
+    """The cell on ``data``, of which the name and the checksum count here, with the record that exists of it."""
+    one = Planned(cell, data, device, stage_keys(cell, data.checksum, device.partition(":")[0]))
+    path = options.records / f"{file_stem(one.name, one.key)}.json"
+    return replace(one, record=_existing(path, one.key))
 
 
 def run_cells(
@@ -159,7 +173,7 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
     document["finished"] = now()
     every = max(1, len(run.history) // LOGGED_POINTS)
     document["log"] = run.history[::every]
-    write_record(options.records, document, vectors)
+    document = read_record(write_record(options.records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)
     return document
 

@@ -35,7 +35,7 @@ Stage = Literal["train", "fit", "read", "score"]
 class Settings(BaseModel):
     """Base of all settings: unknown keys and wrong types are refused, values never change after validation."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 def setting(default: Any = PydanticUndefined, doc: str = "", *, stage: Stage | None = None, **limits: Any) -> Any:
@@ -134,7 +134,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
         raise BadSetting(f"--set takes KEY=VALUE, as in --set fitter.steps=4; given: {text!r}")
     try:
         value = yaml.safe_load(raw) if raw.strip() else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise BadSetting(f"--set {path}: {raw!r} is not a YAML value: {str(error).splitlines()[0]}") from error
     if isinstance(value, str):
         with contextlib.suppress(ValueError):

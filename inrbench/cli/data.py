@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inrbench.cli.options import DATA_ROOT
+from inrbench.cli.tables import show_table
+
 if TYPE_CHECKING:
     from inrbench.data import AboutData, DataCheck
     from inrbench.interfaces import DataSet
@@ -16,11 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
-_ROOT = click.option(
-    "--data-root",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that holds one folder per data set; the default is $INRBENCH_DATA, else your user data folder.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 
 
@@ -36,7 +34,7 @@ def data() -> None:
 
 
 @data.command("list")
-@_ROOT
+@DATA_ROOT
 @_JSON
 def list_(data_root: Path | None, as_json: bool) -> None:
     """List the data sets of all installed plugins.
@@ -64,12 +62,14 @@ def list_(data_root: Path | None, as_json: bool) -> None:
         }
         for row in rows
     ]
-    _table(shown)
+    if not shown:
+        click.echo("no data sets are installed; `pip install inrbench-images` brings some")
+    show_table(shown)
 
 
 @data.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_ROOT
+@DATA_ROOT
 def fetch(names: Sequence[str], data_root: Path | None) -> None:
     """Download the official files of data sets, where they are not here yet.
 
@@ -94,7 +94,7 @@ def fetch(names: Sequence[str], data_root: Path | None) -> None:
 
 @data.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_ROOT
+@DATA_ROOT
 @_JSON
 @click.pass_context
 def check(context: click.Context, names: Sequence[str], data_root: Path | None, as_json: bool) -> None:
@@ -132,7 +132,7 @@ def check(context: click.Context, names: Sequence[str], data_root: Path | None, 
 
 @data.command()
 @click.argument("name", required=False)
-@_ROOT
+@DATA_ROOT
 def where(name: str | None, data_root: Path | None) -> None:
     """Print the data root, or the folder of one data set.
 
@@ -218,13 +218,3 @@ def _document(name: str, found: DataCheck | None) -> dict[str, Any]:
 
 def _megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:,.0f} MB" if num_bytes else "-"
-
-
-def _table(rows: Sequence[dict[str, str]]) -> None:
-    if not rows:
-        click.echo("no data sets are installed; `pip install inrbench-images` brings some")
-        return
-    titles = list(rows[0])
-    widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in titles}
-    for row in ({title: title.upper() for title in titles}, *rows):
-        click.echo("  ".join(f"{row[title]:<{widths[title]}}" for title in titles).rstrip())

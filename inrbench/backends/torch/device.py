@@ -7,6 +7,7 @@ import re
 import torch
 
 from inrbench.errors import Refused
+from inrbench.memory import keep_freed_memory
 
 __all__ = ["device_facts", "is_out_of_memory", "peak_memory_bytes", "prepare", "resolve_device"]
 
@@ -31,6 +32,7 @@ def resolve_device(name: str) -> str:
 def prepare(device: str, threads: int) -> None:
     """Set the number of threads and the matmul precision (fp32 stays fp32), and start counting peak memory."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     torch.set_float32_matmul_precision("highest")
     if device != "cpu":
         torch.cuda.set_device(device)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from inrbench.backends.torch.batched_linear import batched_linear
 from inrbench.signals import SignalSpec
 from inrbench_fields.settings import SirenSettings
 
-__all__ = ["Siren"]
+__all__ = ["Siren", "sine"]
 
 
 class Siren:
@@ -64,7 +65,7 @@ class Siren:
         for i in range(len(self.sizes) - 1):
             omega = self.settings.omega_0 if i == 0 else self.settings.omega_hidden
             before = _affine(hidden, arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"])
-            hidden = torch.sin(before if omega == 1.0 else omega * before)
+            hidden = sine(before if omega == 1.0 else omega * before)
         output = _affine(hidden, arrays["output.weight"], arrays["output.bias"])
         scale = arrays.get("output.scale")
         return output if scale is None else output * scale
@@ -92,13 +93,43 @@ class Siren:
         return 2.0 * points * sum(fan_in * fan_out for fan_in, fan_out in pairs)
 
 
+class _SineAndCosine(torch.autograd.Function):
+    """sin and cos of one argument, each the other's derivative, so that neither is computed again in a backward pass.
+
+    Differentiable to any order: the backward pass is made of the two outputs.
+    """
+
+    @staticmethod
+    def forward(ctx, argument):  # type: ignore[no-untyped-def]
+        ctx.set_materialize_grads(False)
+        values = torch.sin(argument), torch.cos(argument)
+        ctx.save_for_backward(*values)
+        return values
+
+    @staticmethod
+    def backward(ctx, to_sine, to_cosine):  # type: ignore[no-untyped-def]
+        sin, cos = ctx.saved_tensors
+        if to_cosine is None:
+            return None if to_sine is None else to_sine * cos
+        if to_sine is None:
+            return -to_cosine * sin
+        return torch.addcmul(to_sine * cos, to_cosine, sin, value=-1)
+
+
+def sine(argument: Tensor) -> Tensor:
+    """sin(argument), elementwise; where gradients are taken its cosine is kept beside it."""
+    if not torch.is_grad_enabled():
+        return torch.sin(argument)
+    return cast(Tensor, _SineAndCosine.apply(argument)[0])  # type: ignore[no-untyped-call]
+
+
 def _affine(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """W h + b; weight [signals, out, in] or shared [out, in], hidden [signals, points, in] or shared [points, in]."""
     if weight.dim() == 2:
         return torch.nn.functional.linear(hidden, weight, bias)
     if hidden.dim() == 2:
         hidden = hidden.expand(len(weight), -1, -1)
-    return torch.baddbmm(bias[:, None], hidden, weight.mT)
+    return batched_linear(hidden, weight, bias)
 
 
 def _uniform(bound: float, generator: torch.Generator, *shape: int) -> Tensor:

@@ -7,6 +7,7 @@ input weights and then of its bias, so [depth · D, D + 1]; they are scaled to �
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -50,7 +51,7 @@ class WeightTransformer(Network):
         tokens = stages("tokens", tokens_of(rows, self.depth))
         hidden = stages("scaled", self.token_scale * (tokens + self.beta))
         hidden = stages("embedded", self.embed(hidden))
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(cast("list[Block]", list(self.blocks))):
             hidden = stages(f"block.{i}.attention", block.attend(hidden))
             hidden = stages(f"block.{i}.mlp", block.transform(hidden))
         pooled = stages("pooled", hidden.mean(dim=1))
@@ -86,12 +87,12 @@ class Block(nn.Module):
         query, key, value = mixed.view(signals, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(query, key, value)
         joined = attended.transpose(1, 2).reshape(signals, tokens, width)
-        return hidden + self.scale_attention * self.out(joined)
+        return torch.addcmul(hidden, self.scale_attention, self.out(joined))
 
     def transform(self, hidden: Float[Tensor, "signals tokens width"]) -> Float[Tensor, "signals tokens width"]:
         """Hidden + scale · mlp(norm(hidden))."""
         inner = functional.gelu(self.mlp_in(self.norm_mlp(hidden)))
-        return hidden + self.scale_mlp * self.mlp_out(inner)
+        return torch.addcmul(hidden, self.scale_mlp, self.mlp_out(inner))
 
 
 class WeightTransformerReader(TorchClassifier):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,7 +26,7 @@ class MLP(Network):
         super().__init__()
         self.names = sorted(layout.shapes)
         sizes = [layout.num_values, *[settings.width] * (settings.depth - 1), num_classes]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.dropout = settings.dropout
         self.register_buffer("mean", torch.zeros(layout.num_values))
         self.register_buffer("spread", torch.ones(layout.num_values))

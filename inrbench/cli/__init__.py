@@ -1,0 +1,53 @@
+"""The command line. Each command is a module, imported when it is called: ``--help`` loads click and little else."""
+
+from __future__ import annotations
+
+import click
+
+from inrbench import __version__
+from inrbench.cli.lazy import LazyGroup
+
+__all__ = ["cli", "main"]
+
+#: Command -> where it is, and its line in the help of the group (a test compares it with the command's own).
+COMMANDS = {
+    "run": ("inrbench.cli.run:run", "Run cells: methods on data sets."),
+    "list": ("inrbench.cli.listing:list_", "List what is installed: methods, data sets, readers, ..."),
+    "show": ("inrbench.cli.show:show", "Show a method, a data set, or the settings of both together."),
+    "results": ("inrbench.cli.results:results", "Show the records of cells, one row a cell."),
+    "leaderboard": ("inrbench.cli.leaderboard:leaderboard", "Print tables of records, with intervals and ranks."),
+    "render": ("inrbench.cli.render:render", "Draw reconstructions beside originals, as a PNG."),
+    "data": ("inrbench.cli.data:data", "List, download and check data sets."),
+    "cite": ("inrbench.cli.cite:cite", "Print BibTeX for methods and data sets."),
+    "doctor": ("inrbench.cli.doctor:doctor", "Check this installation: versions, devices, plugins, folders."),
+    "completion": ("inrbench.cli.completion:completion", "Print the script for completion in your shell."),
+}
+
+
+@click.group(
+    "inrbench",
+    cls=LazyGroup,
+    commands_at=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="inrbench")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Compare methods that turn signals into implicit neural representations and then work on those.
+
+    \b
+      inrbench list                                what there is
+      inrbench run mwt+digits --profile laptop     a method on a data set: a few minutes
+      inrbench results                             what came out
+      inrbench leaderboard                         the same as tables, with intervals
+
+    `inrbench COMMAND --help` shows examples of each command.
+    """  # noqa: D301
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main() -> None:
+    """The console script; ends the process with the command's exit status."""
+    cli.main(prog_name="inrbench")

@@ -1,0 +1,84 @@
+"""``inrbench render``: reconstructions of a cell beside the originals."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inrbench.cli import suggestions
+from inrbench.cli.options import RECORDS, records_folder
+
+__all__ = ["record_of", "render"]
+
+LARGEST = 64
+
+
+def _scale(ctx: click.Context, param: click.Parameter, text: str) -> int:
+    match = re.fullmatch(r"(\d{1,4})x?", text)
+    if match is None or not 1 <= int(match[1]) <= LARGEST:
+        raise click.BadParameter(f"{text!r} is no magnification; allowed are 1x to {LARGEST}x", ctx, param)
+    return int(match[1])
+
+
+@click.command()
+@click.argument("cell", shell_complete=suggestions.records)
+@click.option("--size", "scale", default="4x", show_default=True, callback=_scale, help="Pixels a pixel of the data.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="The PNG; the cell's name if not given."
+)
+@RECORDS
+def render(cell: str, scale: int, out: Path | None, records: Path) -> None:
+    """Draw reconstructions beside originals, as a PNG.
+
+    CELL is the name of a cell as `inrbench results` prints it, its beginning, or the path of a record.
+
+    \b
+      inrbench render mwt+digits-laptop-s0
+      inrbench render mwt+digits --size 8x -o digits.png
+      inrbench render records/mwt+digits-laptop-s0-1a2b3c4d.json
+
+    The field is queried on a finer grid: what stands between the pixels is its own answer, no interpolation.
+    """  # noqa: D301
+    from inrbench.records import file_stem
+    from inrbench.render import render as draw
+
+    record = record_of(cell, records)
+    path = out or Path(f"{file_stem(record['cell'], record['key'])}-{scale}x.png")
+    click.echo(draw(record, scale=scale, out=path))
+
+
+def record_of(cell: str, folder: Path) -> dict[str, Any]:
+    """The good record that ``cell`` names. Raises UsageError where none does, or more than one."""
+    from inrbench.errors import UsageError, nearest
+    from inrbench.records import read_record
+
+    if cell.endswith(".json"):
+        path = Path(cell)
+        if not path.is_file():
+            raise UsageError(f"there is no record at {cell!r}")
+        return _good(read_record(path))
+    # a file's name begins with the cell's: records of other cells need not be read
+    stems = {path.stem: path for path in sorted(records_folder(folder).glob("*.json"))}
+    names = {stem: re.sub(r"-[0-9a-f]{8}(\.failed)?$", "", stem) for stem in stems}
+    found = [s for s in stems if cell in (s, names[s])] or [s for s in stems if s.startswith(cell)]
+    if not found:
+        raise UsageError(f"no record of a cell {cell!r} in {str(folder)!r}; {nearest(cell, names.values())}")
+    if len(found) > 1:
+        good = [stem for stem in found if not stem.endswith(".failed")]
+        if len(good) != 1:
+            raise UsageError(f"{cell!r} is the beginning of {len(found)} records: {', '.join(sorted(found))}")
+        found = good
+    return _good(read_record(stems[found[0]]))
+
+
+def _good(record: dict[str, Any]) -> dict[str, Any]:
+    from inrbench.errors import UsageError
+
+    if record["status"] != "ok":
+        raise UsageError(
+            f"cell {record['cell']!r} has no reconstructions: {record['status']}, {record.get('reason') or 'no reason'}"
+        )
+    return record

@@ -1,0 +1,127 @@
+"""``inrbench run``: cells from a line of the shell, or from sweep files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrbench.cli import suggestions
+from inrbench.cli.lazy import say
+from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, RECORDS, SEEDS, SET, assignments
+from inrbench.cli.tables import show_table
+
+if TYPE_CHECKING:
+    from inrbench.cells import Cell
+    from inrbench.runner import Options
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True, metavar="WHAT...", shell_complete=suggestions.cells)
+@PROFILE
+@SEEDS
+@SET
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where cells compute.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all of this process's cores if not given.")
+@DATA_ROOT
+@RECORDS
+@click.option("--unofficial-data", is_flag=True, help="Run data that is not the official one, and mark it everywhere.")
+@click.option("--rerun", is_flag=True, help="Run also what has a record, and every stage of it.")
+@click.option("--dry-run", is_flag=True, help="Check all and say what would be done; compute and download nothing.")
+@JSON
+@click.pass_context
+def run(
+    context: click.Context,
+    what: Sequence[str],
+    profile: str | None,
+    seeds: list[int] | None,
+    settings: Sequence[str],
+    device: str,
+    threads: int | None,
+    data_root: Path | None,
+    records: Path,
+    unofficial_data: bool,
+    rerun: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run cells: methods on data sets.
+
+    WHAT is METHOD+DATASET, lists of both, or a sweep file in YAML.
+
+    \b
+      inrbench run mwt+digits --profile laptop           a few minutes on two cores, no download
+      inrbench run mwt,wt+mnist,cifar10 --seed 0-4       20 cells
+      inrbench run mwt+cifar10 --set fitter.steps=4      another number of inner steps
+      inrbench run siren+folder:~/photos --set data.size=64
+      inrbench run leaderboards/quick.yaml --dry-run     what is there, what is missing
+
+    A cell that has a good record is not run again, and Ctrl-C keeps a checkpoint: the same command goes on from there.
+    The exit status is 0 where all cells are ok, 1 where one failed, 2 where the request is wrong, 130 after Ctrl-C.
+    """  # noqa: D301
+    from inrbench.requests import cells_of
+    from inrbench.runner import Options, plan, run_cells
+
+    cells = cells_of(what, profile=profile, seeds=seeds, overrides=assignments(settings))
+    options = Options(records, data_root, unofficial_data, device, threads, rerun)
+    if dry_run:
+        _dry_run(cells, options, as_json)
+        return
+    planned = plan(cells, options)
+    done = run_cells(planned, options, say if as_json else click.echo, quiet=False)
+    if as_json:
+        click.echo(json.dumps(done, indent=2))
+    elif len(planned) > 1:
+        click.echo()
+        show_table([_row(record) for record in done])
+    missing = len(planned) - len(done)
+    if missing:
+        say(f"{missing} of {len(planned)} cells were not started; the same command goes on from here")
+    folder = "" if records == Path("records") else f" --records {records}"
+    say(f"records are in {records}; `inrbench leaderboard{folder}` shows them as tables")
+    statuses = {record["status"] for record in done}
+    context.exit(130 if "interrupted" in statuses else int(statuses != {"ok"}))
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, str]:
+    metrics, costs = record["metrics"], record["costs"]
+    interval = _interval(metrics)
+    return {
+        "cell": record["cell"] + (f" ({record['label']})" if record.get("label") else ""),
+        "status": record["status"],
+        "accuracy %": f"{100 * metrics['accuracy']:.1f}{interval}" if "accuracy" in metrics else "-",
+        "psnr db": f"{metrics['psnr_db']:.2f}" if "psnr_db" in metrics else "-",
+        "training": _seconds(sum(costs.get(part, 0.0) for part in ("train_s", "fit_train_s", "read_train_s"))),
+        "fit a signal": _seconds(costs.get("fit_s_per_signal")),
+    }
+
+
+def _interval(metrics: Mapping[str, Any]) -> str:
+    low, high = metrics.get("accuracy_low"), metrics.get("accuracy_high")
+    return f" ({100 * low:.1f} to {100 * high:.1f})" if low is not None and high is not None else ""
+
+
+def _seconds(value: float | None) -> str:
+    from inrbench.progress import duration
+
+    if value is None:
+        return "-"
+    return duration(value) if value >= 10 else f"{value:.3g} s"
+
+
+def _dry_run(cells: Sequence[Cell], options: Options, as_json: bool) -> None:
+    from inrbench.cli.dry_run import Foreseen, foresee
+
+    found: list[Foreseen] = foresee(cells, options)
+    if as_json:
+        click.echo(json.dumps([one.document() for one in found], indent=2))
+        return
+    for one in found:
+        click.echo("\n".join(one.lines()))
+    to_do = sum(not one.done for one in found)
+    click.echo(f"{len(found)} cells, {to_do} to do")

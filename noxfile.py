@@ -1,0 +1,119 @@
+"""What can be done with a checkout: `nox -l` lists it. Every session makes its own environment from constraints.txt."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests", "lint", "types", "cells"]
+
+ROOT = Path(__file__).parent
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+SOURCES = ["inrbench", *(str(next(folder.glob("inrbench_*")).relative_to(ROOT)) for folder in PLUGINS)]
+TESTING = ["pytest", "pytest-timeout", "jaxtyping", "beartype"]
+
+
+def install(session: nox.Session, *extra: str, constraints: str = "constraints.txt") -> None:
+    """The core and every plugin of this checkout, with tested versions."""
+    editable = [part for folder in PLUGINS for part in ("-e", str(folder))]
+    session.install("-q", "-c", constraints, "-e", ".[torch]", *editable, *extra)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The fast tests: everything but whole cells."""
+    install(session, *TESTING)
+    session.run("pytest", "-m", "not cells", *session.posargs)
+
+
+@nox.session
+def cells(session: nox.Session) -> None:
+    """The slow tests: whole cells at the `smoke` profile, packages built and installed into empty environments."""
+    install(session, *TESTING)
+    session.run("pytest", "-m", "cells", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: lint and format."""
+    session.install("-q", "-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over the core and every plugin."""
+    install(session, "mypy", "types-PyYAML", "types-tabulate", "pandas-stubs", "pytest", "nox")
+    session.run("mypy", *SOURCES, "noxfile.py", "conftest.py")
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The fast tests on the lowest versions that the packages declare, of all but torch."""
+    lowest = {}
+    for path in [ROOT / "pyproject.toml", *(folder / "pyproject.toml" for folder in PLUGINS)]:
+        project = tomllib.loads(path.read_text())["project"]
+        extras = [line for lines in project.get("optional-dependencies", {}).values() for line in lines]
+        for requirement in [*project["dependencies"], *extras]:
+            match = re.fullmatch(r"([A-Za-z0-9_-]+)(?:\[\w+\])?>=([0-9.]+)(?:,<.*)?", requirement)
+            if match and not match[1].startswith("inrbench") and match[1] != "torch":
+                lowest[match[1]] = match[2]
+    tested = (ROOT / "constraints.txt").read_text().splitlines()
+    wanted = {"torch", *TESTING, "hatchling", "editables"} - lowest.keys()
+    kept = [line for line in tested if line.partition("==")[0] in wanted]
+    file = Path(session.create_tmp()) / "minimums.txt"
+    file.write_text("\n".join([*kept, *(f"{name}=={version}" for name, version in sorted(lowest.items()))]) + "\n")
+    install(session, *TESTING, constraints=str(file))
+    session.run("pytest", "-m", "not cells", *session.posargs)
+
+
+@nox.session
+def leaderboard(session: nox.Session) -> None:
+    """Run the cells of leaderboards/quick.yaml that have no record yet (all: -- --rerun) and render quick.md."""
+    install(session)
+    records = "leaderboards/quick"
+    session.run("inrbench", "run", "leaderboards/quick.yaml", "--records", records, *session.posargs)
+    session.run("inrbench", "leaderboard", "--records", records, "-o", "leaderboards/quick.md")
+
+
+@nox.session
+def claims(session: nox.Session) -> None:
+    """The comparisons that the README states: the cells without a record of leaderboards/mwt-above-wt*.yaml."""
+    install(session)
+    for name in ("mwt-above-wt-tuning", "mwt-above-wt"):
+        records = f"leaderboards/{name}"
+        session.run("inrbench", "run", f"{records}.yaml", "--records", records, *session.posargs)
+        session.run("inrbench", "leaderboard", "--records", records, "-o", f"{records}.md")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Speed, as ratios within one run: every file of benchmarks/."""
+    install(session)
+    for path in sorted(ROOT.glob("benchmarks/*.py")):
+        session.run("python", str(path), *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build a wheel of the core and of each plugin into dist/, and install them all into an empty environment."""
+    session.install("-q", "-c", "constraints.txt", "build", "hatchling")
+    dist = ROOT / "dist"
+    for old in dist.glob("*.whl"):
+        old.unlink()
+    for folder in [ROOT, *PLUGINS]:
+        session.run("python", "-m", "build", "--wheel", "--no-isolation", "-o", str(dist), str(folder), silent=True)
+    empty = Path(session.create_tmp()) / "empty"
+    session.run(sys.executable, "-m", "venv", "--clear", str(empty), external=True)
+    python = str(empty / "bin" / "python")
+    built = [str(path) for path in sorted(dist.glob("*.whl"))]
+    session.run(python, "-m", "pip", "install", "-q", "-c", "constraints.txt", *built, external=True)
+    with session.chdir(empty):
+        session.run(python, "-m", "inrbench", "doctor", external=True)
+        session.run(python, "-m", "inrbench", "run", "mwt,siren,pixels+digits", "--profile", "smoke", external=True)

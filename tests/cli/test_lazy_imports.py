@@ -1,0 +1,62 @@
+"""What the command line loads: nothing that it does not use. Each case is a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = {"torch", "jax", "equinox", "optax", "pandas", "matplotlib", "sklearn", "scipy"}
+LIBRARIES = {"numpy", "pydantic", "rich", "yaml", "pluggy", "httpx", "tabulate", "safetensors", "PIL"}
+PROGRAM = """
+import runpy, sys
+sys.argv = ["inrbench", *sys.argv[1:]]
+try:
+    runpy.run_module("inrbench", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=120, check=True
+    )
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["show", "--help"], ["--version"]], ids=" ".join
+)
+def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
+    assert not loaded_by(*arguments) & (FRAMEWORKS | LIBRARIES)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "--json"], ["show", "mwt"], ["show", "cifar10"], ["show", "mlp"]], ids=" ".join
+)
+def test_listing_and_showing_load_no_framework(arguments: list[str]) -> None:
+    assert not loaded_by(*arguments) & FRAMEWORKS
+
+
+def test_listing_loads_no_validation_and_no_arrays() -> None:
+    assert not loaded_by("list") & {"numpy", "pydantic", "yaml"}
+
+
+@pytest.mark.parametrize("words", ["run mw", "run mwt+ci", "run mwt+cifar10 --set fitter.st", "show cif", "render m"])
+def test_completing_loads_no_framework(words: str) -> None:
+    program = f"""
+import os, sys
+os.environ.update(COMP_WORDS={f"inrbench {words}"!r}, COMP_CWORD={str(len(words.split()))!r})
+os.environ["_INRBENCH_COMPLETE"] = "bash_complete"
+from inrbench.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print("loaded:", *sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert not set(done.stdout.rpartition("loaded:")[2].split()) & FRAMEWORKS
