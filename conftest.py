@@ -8,8 +8,33 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+from beartype import beartype
+from jaxtyping import install_import_hook
+
+#: Shapes in annotations of these packages are checked in tests, never in timed runs.
+SHAPES_CHECKED = ["inrbench.backends.torch", "inrbench_fields", "inrbench_mwt", "inrbench_readers"]
+
+
+def check_shapes(function: Any) -> Any:
+    """``function`` with its array annotations checked, and these alone: beartype refuses the core's protocols."""
+    arrays = {n: a for n, a in function.__annotations__.items() if "Float[" in str(a) or "Int[" in str(a)}
+    function.__annotations__ = arrays
+    return beartype(function) if arrays else function
+
+
+def _install_shape_checks() -> None:
+    """Before anything imports these packages; jaxtyping finds the checker by the name of a module."""
+    module = ModuleType("inrbench_shape_checks")
+    module.check_shapes = check_shapes  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    install_import_hook(SHAPES_CHECKED, f"{module.__name__}.check_shapes")
+
+
+_install_shape_checks()
 
 TOOL = Path(__file__).resolve().parent.parent / "shared" / "tools" / "make-data-root"
 

@@ -27,8 +27,8 @@ Record = Mapping[str, Any]
 HEADERS = ("rank", "method", "accuracy, %", "PSNR, dB", "adapted values", "reader parameters", "seeds", "lane")
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
-    "by accuracy, else by PSNR; rows whose paired difference over seeds is not significant share a rank. Controls are not "
-    "ranked."
+    "by accuracy, else by PSNR; rows whose paired difference over seeds is not significant share a rank. Controls are "
+    "not ranked."
 )
 
 
@@ -218,7 +218,10 @@ def _row(records: Sequence[Record]) -> Row:
     ordered = tuple(sorted(records, key=lambda record: record["seed"]))
     first = ordered[0]
     control = first["facts"]["shuffled_labels"] or first["facts"]["scope"] == "samples"
-    return Row(first["label"] or first["method"], lane_of(first), control, ordered)
+    name = first["label"] or first["method"]
+    if first["method"] not in name:
+        name = f"{first['method']}, {name}"
+    return Row(name, lane_of(first), control, ordered)
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:

@@ -82,7 +82,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise RecordError(f"record {path} is damaged: it has no {', '.join(missing)}")
     wrong = [key for key, kind in FIELDS.items() if not isinstance(record[key], kind)]
     if wrong:
-        raise RecordError(f"record {path} is damaged: {', '.join(wrong)} hold what does not belong there")
+        raise RecordError(f"record {path} is damaged: {wrong[0]} holds what does not belong there")
     if record["schema"] > SCHEMA:
         raise RecordError(f"record {path} has schema {record['schema']}, this inrbench reads up to {SCHEMA}: update it")
     return dict(record)

@@ -8,7 +8,7 @@ A sweep file is YAML::
     cells:
       - run: mwt,wt+digits
       - run: mwt+digits
-        label: mwt, shuffled labels
+        label: shuffled labels
         set: {data.labels: shuffled}
 """
 

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,25 +117,19 @@ class Environment:
         done = self.run("python", "-m", "pip", "install", "--quiet", *arguments)
         assert done.returncode == 0, done.stderr
 
-    def python(self, code: str, *arguments: str, **variables: str) -> Any:
-        """What ``code`` prints, as JSON."""
-        done = self.run("python", "-c", code, *arguments, **variables)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+    def inrbench(self, *arguments: str | Path, status: int = 0, **variables: str) -> str:
+        """What the command prints on stdout; on stderr where it is to end with another status than 0."""
+        done = self.run("inrbench", *arguments, **variables)
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
 
-    def cell(self, what: str, settings: Mapping[str, Any], records: Path, **variables: str) -> dict[str, Any]:
-        """The record of a cell at the `smoke` profile."""
-        assert self.python(RUN, what, json.dumps(settings), str(records), **variables) == 1
-        (path,) = records.glob("*.json")
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-RUN = """
-import json, sys, inrbench
-what, settings, records = sys.argv[1:]
-frame = inrbench.run(what, profile="smoke", settings=json.loads(settings), records=records, device="cpu", quiet=True)
-print(len(frame))
-"""
+    def cell(self, what: str, settings: Sequence[str], records: Path, **variables: str) -> dict[str, Any]:
+        """The record of a cell at the `smoke` profile, on the CPU."""
+        assignments = [word for setting in settings for word in ("--set", setting)]
+        command = ["run", what, "--profile", "smoke", "--device", "cpu", "--records", records, "--json", *assignments]
+        (record,) = json.loads(self.inrbench(*command, **variables))
+        return dict(record)
 
 
 def blocks_of_the_guide() -> dict[str, str]:
@@ -189,59 +183,54 @@ def test_the_guide_uses_documented_interfaces_alone() -> None:
     assert imported == {f"inrbench.{name}" for name in documented} | {"inrbench_stranger.settings"}
 
 
-def test_what_the_stranger_offers_is_listed_and_found_without_a_framework(environment: Environment) -> None:
-    found = environment.python(
-        """
-import json, sys
-from inrbench.registry import registry
-entries = [entry for kind in ("dataset", "inr", "fitter", "reader", "method") for entry in registry().entries(kind)]
-loaded = [name for name in ("torch", "jax", "pandas") if name in sys.modules]
-print(json.dumps([sorted([e.record.kind, e.record.name] for e in entries if e.distribution == "inrbench-stranger"),
-                  sorted({e.distribution for e in entries}), loaded]))
-"""
-    )
-    assert found[0] == [
-        ["dataset", "bars"],
-        ["fitter", "ridge"],
-        ["inr", "gaussian-bumps"],
-        ["method", "ridge-means"],
-        ["reader", "class-means"],
-    ]
-    assert {"inrbench-fields", "inrbench-images", "inrbench-mwt", "inrbench-readers"} <= set(found[1])
-    assert found[2] == []
+def test_what_the_stranger_offers_is_listed(environment: Environment) -> None:
+    listed = json.loads(environment.inrbench("list", "--json"))
+    names = {kind: {row["name"]: row.get("distribution") for row in rows} for kind, rows in listed.items()}
+    offered = {
+        kind: {name for name, owner in rows.items() if owner == "inrbench-stranger"} for kind, rows in names.items()
+    }
+    assert {kind: found for kind, found in offered.items() if found and kind != "plugins"} == {
+        "methods": {"ridge-means"},
+        "datasets": {"bars"},
+        "inrs": {"gaussian-bumps"},
+        "fitters": {"ridge"},
+        "readers": {"class-means"},
+    }
+    assert {"mwt", "wt", "siren", "pixels"} <= set(names["methods"])
+    assert {"digits", "cifar10"} <= set(names["datasets"])
 
 
-def test_settings_and_parameters_of_the_strangers_cell_are_known_in_advance(environment: Environment) -> None:
-    tree, counts = environment.python(
-        """
-import json
-from inrbench.cells import resolve
-cell = resolve("ridge-means", "bars")
-built = cell.build()
-print(json.dumps([cell.tree(), [built.fitter.facts().adapted_values, built.reader.facts().parameters]]))
-"""
-    )
-    assert tree["fitter"] == {"name": "ridge", "backend": "numpy", "frequencies": 6, "ridge": 1e-3}
-    assert tree["reader"]["standardise"] is True
-    assert counts == [36, 4 * 36]
+def test_the_strangers_things_are_shown(environment: Environment) -> None:
+    method = environment.inrbench("show", "ridge-means", "--json")
+    assert "closed-form latents" in method
+    dataset = environment.inrbench("show", "bars", "--json")
+    assert "procedural images" in dataset
+
+
+def test_settings_and_parameters_of_the_strangers_cell_are_shown(environment: Environment) -> None:
+    shown = json.loads(environment.inrbench("show", "ridge-means+bars", "--json"))
+    assert shown["settings"]["fitter"] == {"name": "ridge", "backend": "numpy", "frequencies": 6, "ridge": 1e-3}
+    assert shown["settings"]["data"]["size"] == 12
+    assert shown["settings"]["reader"]["standardise"] is True
+    assert shown["parameters"] == {"fitter": 0, "reader": 4 * 36}
 
 
 CELLS = {
-    "the stranger's data with a method from here": ("mwt+bars", {}, {"data"}),
-    "the stranger's field with a fitter from here": ("siren+digits", {"inr": "gaussian-bumps"}, {"inr"}),
+    "the stranger's data with a method from here": ("mwt+bars", [], {"data"}),
+    "the stranger's field with a fitter from here": ("siren+digits", ["inr=gaussian-bumps"], {"inr"}),
     "the stranger's fitter with a reader from here": (
         "ridge-means+digits",
-        {"reader": {"name": "mlp", "train": {"steps": 20}}},
+        ["reader=mlp", "reader.train.steps=20"],
         {"fitter"},
     ),
-    "the stranger's reader on weights": ("siren+digits", {"reader": "class-means", "data": {"train_size": 16}}, {"reader"}),
-    "the stranger's reader on meta-learned weights": (
-        "mwt+digits",
-        {"reader": "class-means", "joint": None},
+    "the stranger's reader on weights": (
+        "siren+digits",
+        ["reader=class-means", "data.train_size=16"],
         {"reader"},
     ),
-    "the stranger's method on data from here": ("ridge-means+digits", {}, {"fitter", "reader"}),
-    "all of it the stranger's": ("ridge-means+bars", {}, {"data", "fitter", "reader"}),
+    "the stranger's reader on meta-learned weights": ("mwt+digits", ["reader=class-means", "joint=null"], {"reader"}),
+    "the stranger's method on data from here": ("ridge-means+digits", [], {"fitter", "reader"}),
+    "all of it the stranger's": ("ridge-means+bars", [], {"data", "fitter", "reader"}),
 }
 
 
@@ -256,8 +245,16 @@ def test_the_strangers_parts_run_with_what_is_here(environment: Environment, tmp
     assert (tmp_path / "log").read_text(encoding="utf-8") == f"{record['cell']} ok\n"  # its life-cycle hook was called
 
 
+def test_the_commands_of_the_guide_are_those_that_are_run_here() -> None:
+    commands = re.findall(r"^    inrbench run (\S+) --profile smoke(.*?)(?: +#.*)?$", GUIDE.read_text("utf-8"), re.MULTILINE)
+    assert len(commands) == 5
+    known = {(what, *settings) for what, settings, _ in CELLS.values()}
+    for what, rest in commands:
+        assert (what, *re.findall(r"--set (\S+)", rest)) in known
+
+
 def test_the_strangers_method_reads_its_bars(environment: Environment, tmp_path: Path) -> None:
-    record = environment.cell("ridge-means+bars", {"data": {"train_size": None}}, tmp_path)
+    record = environment.cell("ridge-means+bars", ["data.train_size=null"], tmp_path)
     assert record["metrics"]["accuracy"] > 0.4  # a quarter by chance
     assert record["metrics"]["psnr_db"] > 20.0
 
@@ -265,81 +262,89 @@ def test_the_strangers_method_reads_its_bars(environment: Environment, tmp_path:
 # ------------------------------------------------------------------ what is refused, alone and with a reason
 
 
-REFUSED = """
-import json, sys
-from inrbench.cells import resolve
-from inrbench.errors import UsageError
-try:
-    resolve(sys.argv[1], sys.argv[2], overrides=[json.loads(sys.argv[3])])
-except UsageError as error:
-    print(json.dumps([type(error).__name__, str(error)]))
-"""
-
-
 @pytest.mark.parametrize(
-    ("dataset", "settings", "kind", "said"),
+    ("what", "settings", "said"),
     [
         (
-            "misspelt-bars",
-            {},
-            "BrokenPlugin",
-            r"'misspelt-bars' cannot be used: faulty-hook 1\.0: no hook named 'inrbench_reader'; "
+            "ridge-means+misspelt-bars",
+            [],
+            r"data set 'misspelt-bars' cannot be used: faulty-hook 1\.0: no hook named 'inrbench_reader'; "
             r"did you mean 'inrbench_readers'\?",
         ),
         (
-            "future-bars",
-            {},
-            "BrokenPlugin",
+            "ridge-means+future-bars",
+            [],
             r"'future-bars' cannot be used: faulty-version 1\.0: .* interface version 99, this inrbench has 1",
         ),
         (
-            "twin-bars",
-            {},
-            "BrokenPlugin",
+            "ridge-means+twin-bars",
+            [],
             r"data set 'twin-bars' .*is offered by twin-one 1\.0 and twin-two 2\.0: uninstall one of them",
         ),
         (
-            "bars",
-            {"reader": "twin-means"},
-            "BrokenPlugin",
+            "ridge-means+bars",
+            ["reader=twin-means"],
             r"reader 'twin-means' .*is offered by twin-one 1\.0 and twin-two 2\.0: uninstall one of them",
         ),
-        ("barz", {}, "UnknownName", r"no data set named 'barz'; did you mean 'bars'\?.*see `inrbench doctor`"),
-        ("bars", {"inr": {"bumbs": 3}}, "BadSetting", ""),
+        ("ridge-means+barz", [], r"no data set named 'barz'; did you mean 'bars'\?.*see `inrbench doctor`"),
+        (
+            "ridge-means+bars",
+            ["fitter.frequences=3"],
+            r"no setting 'fitter\.frequences'; did you mean 'fitter\.frequencies'\?",
+        ),
+        ("ridge-means+bars", ["fitter.frequencies=0"], r"setting fitter\.frequencies=0: input should be greater than"),
+        (
+            "mwt+bars",
+            ["reader=class-means"],
+            r"reader 'class-means' cannot train jointly; --set joint=null trains in two stages",
+        ),
+        (
+            "ridge-means+bars",
+            ["reader=weight-transformer"],
+            r"reader 'weight-transformer' reads weights, but fitter 'ridge' gives 'latent'; readers of 'latent': "
+            r"class-means, mlp",
+        ),
     ],
 )
 def test_only_what_uses_a_faulty_plugin_is_refused(
-    environment: Environment, dataset: str, settings: dict[str, Any], kind: str, said: str
+    environment: Environment, tmp_path: Path, what: str, settings: list[str], said: str
 ) -> None:
-    method = "siren" if "inr" in settings else "ridge-means"
-    found = environment.python(REFUSED, method, dataset, json.dumps(settings))
-    assert found[0] == kind
-    assert re.search(said, found[1])
-    assert "\n" not in found[1]
+    assignments = [word for setting in settings for word in ("--set", setting)]
+    printed = environment.inrbench(
+        "run", what, "--profile", "smoke", "--records", tmp_path / "records", *assignments, status=2
+    )
+    assert re.search(said, printed), printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not list((tmp_path / "records").glob("*.json"))  # refused before anything started
 
 
-FAULTS = """
-import json
-from inrbench.registry import registry
-known = registry()
-names = [record.name for record in known.all("dataset")]
-print(json.dumps([[[f.distribution, f.what, f.message] for f in known.faults], sorted(known.plugins), names]))
-"""
+@pytest.mark.parametrize("dataset", ["one-bars", "two-bars", "tracked-bars"])
+def test_what_else_a_clashing_or_failing_package_offers_still_works(
+    environment: Environment, tmp_path: Path, dataset: str
+) -> None:
+    record = environment.cell(f"ridge-means+{dataset}", [], tmp_path)
+    assert record["status"] == "ok"
 
 
-def test_every_fault_is_known_with_its_distribution(environment: Environment) -> None:
-    faults, plugins, names = environment.python(FAULTS)
-    clash = "twin-one 1.0 and twin-two 2.0"
-    assert sorted((distribution, what) for distribution, what, _ in faults) == [
-        ("faulty-hook", "hook"),
-        ("faulty-import", "import"),
-        ("faulty-version", "api-version"),
-        (clash, "clash"),
-        (clash, "clash"),
-    ]
-    (message,) = (message for _, what, message in faults if what == "import")
-    assert "ModuleNotFoundError: No module named 'a_module_that_nobody_has'" in message
-    # two distributions with one entry point's name are both found
-    assert {"twin-one:twins", "twin-two:twins", "inrbench-stranger:stranger", "tracker-raising:stranger"} <= set(plugins)
-    assert {"one-bars", "two-bars", "bars", "tracked-bars", "digits"} <= set(names)
-    assert not {"twin-bars", "future-bars", "misspelt-bars"} & set(names)
+def test_the_doctor_shows_every_fault_with_its_distribution(environment: Environment) -> None:
+    printed = environment.inrbench("doctor", status=1)
+    for said in (
+        r"import: faulty-import 1\.0: importing 'faulty_import' failed: ModuleNotFoundError: No module named "
+        r"'a_module_that_nobody_has'",
+        r"hook: faulty-hook 1\.0: no hook named 'inrbench_reader'; did you mean 'inrbench_readers'\?",
+        r"api-version: faulty-version 1\.0: data set 'future-bars' is written for interface version 99",
+        r"clash: data set 'twin-bars' .*is offered by twin-one 1\.0 and twin-two 2\.0",
+        r"clash: reader 'twin-means' .*is offered by twin-one 1\.0 and twin-two 2\.0",
+    ):
+        assert re.search(said, printed), said
+    # distributions whose entry points have one name are both found
+    for name in ("twin-one", "twin-two", "inrbench-stranger", "tracker-raising"):
+        assert re.search(rf"^  {name} ", printed, re.MULTILINE), name
+
+
+def test_a_faulty_plugins_things_are_not_listed_and_the_others_are(environment: Environment) -> None:
+    rows = json.loads(environment.inrbench("list", "datasets", "--json"))
+    found = rows["datasets"] if isinstance(rows, dict) else rows
+    names = {row["name"] for row in found}
+    assert {"bars", "one-bars", "two-bars", "tracked-bars", "digits"} <= names
+    assert not {"twin-bars", "future-bars", "misspelt-bars"} & names

@@ -44,7 +44,7 @@ def results(context: click.Context, records: Path, as_json: bool) -> None:
         click.echo(json.dumps([{column: record[column] for column in COLUMNS} for record in found], indent=2))
     elif found:
         show_table([_row(record) for record in found])
-    else:
+    elif not damaged:
         say(f"no records in {records}; `inrbench run METHOD+DATASET` makes some")
     context.exit(1 if damaged else 0)
 

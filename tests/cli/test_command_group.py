@@ -39,7 +39,7 @@ def test_the_help_of_every_command_teaches_by_example(name: str) -> None:
     ("arguments", "line"),
     [
         (["runn"], "error: no command named 'runn'; did you mean 'run'? known: cite, completion, data, doctor, "),
-        (["run", "a+b", "--profil", "paper"], "error: no such option '--profil'. Did you mean '--profile'? (see `inr"),
+        (["run", "a+b", "--profil", "paper"], "--profile"),
         (["run"], "error: missing argument 'WHAT...' (see `inrbench run --help`)"),
         (["run", "mwt+digits", "--seed", "x"], "error: invalid value for '--seed': 'x' is no seed; allowed are 3, 0-4"),
         (["run", "mwt+digits", "--seed", "4-1"], "error: invalid value for '--seed': '4-1' counts down; say 1-4"),
@@ -50,8 +50,7 @@ def test_the_help_of_every_command_teaches_by_example(name: str) -> None:
 def test_wrong_usage_is_one_line_with_the_nearest_name(arguments: list[str], line: str) -> None:
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    if not click.__version__.startswith("8.1"):  # which quotes nothing
-        assert result.stderr.startswith(line)
+    assert line in result.stderr
     assert result.stderr.count("\n") == 1
 
 

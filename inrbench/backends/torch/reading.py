@@ -32,10 +32,18 @@ class ReaderSettings(Settings):
 
 
 class Stages:
-    """Calls each named stage of a forward pass: taps those asked for, replaces those that are edited."""
+    """Calls each named stage of a forward pass: taps those asked for, replaces those that are edited.
 
-    def __init__(self, tap: Sequence[str] = (), edit: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
-        self.tap, self.edit = frozenset(tap), edit or {}
+    ``rng``, which training gives, is where a network's draws come from.
+    """
+
+    def __init__(
+        self,
+        tap: Sequence[str] = (),
+        edit: Mapping[str, Callable[[Any], Any]] | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.tap, self.edit, self.rng = frozenset(tap), edit or {}, rng
         self.tapped: dict[str, Tensor] = {}
 
     def __call__(self, name: str, value: Tensor) -> Tensor:
@@ -45,6 +53,13 @@ class Stages:
         if name in self.tap:
             self.tapped[name] = value
         return value
+
+    def dropout(self, value: Tensor, share: float) -> Tensor:
+        """``value`` with ``share`` of its entries zeroed and the others scaled up; untouched outside of training."""
+        if self.rng is None or share == 0.0:
+            return value
+        kept = torch.rand(value.shape, generator=torch_generator(self.rng)) >= share
+        return value * kept.to(value.device) / (1.0 - share)
 
 
 class Network(nn.Module):
@@ -88,7 +103,7 @@ class TorchClassifier:
         self, rows: Mapping[str, Tensor], labels: Int[Tensor, " signals"], rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, and the batch's accuracy to log."""
-        logits = self.network(rows, Stages())
+        logits = self.network(rows, Stages(rng=rng))
         hits = (logits.detach().argmax(1) == labels).float().mean()
         return functional.cross_entropy(logits, labels), {"train_accuracy": hits}
 

@@ -6,7 +6,14 @@ from inrbench.plugin import Method, Plugin, hookimpl
 
 __all__ = ["inrbench_fitters", "inrbench_methods", "inrbench_readers"]
 
-TRAINING = {"epochs": 10.0, "batch_size": 64, "weight_decay": 1e-2, "clip_norm": 1.0, "schedule": "one-cycle"}
+TRAINING = {"epochs": 10.0, "batch_size": 16, "weight_decay": 1e-2, "clip_norm": 1.0, "schedule": "one-cycle"}
+#: Widths at which the MLP has about as many parameters as the reader of `mwt` on that data set and at that profile.
+PAPER_WIDTHS = {"digits": 1000, "mnist": 690, "fashion-mnist": 690, "cifar10": 318}
+LAPTOP_WIDTHS = {"mnist": 128, "fashion-mnist": 128, "cifar10": 38}
+DIGITS = {
+    "reader": {"width": 120, "train": {"epochs": 10.0, "batch_size": 16}},
+    "data": {"train_size": None, "test_size": None},
+}
 
 
 @hookimpl
@@ -54,9 +61,10 @@ def inrbench_methods() -> list[Method]:
             fitter="samples",
             reader="mlp",
             settings={"reader": {"width": 512, "depth": 3, "train": TRAINING}},
+            for_dataset=_widths(PAPER_WIDTHS),
             profiles={
                 "laptop": {
-                    "reader": {"width": 256, "train": {"epochs": 2.0}},
+                    "reader": {"width": 128, "train": {"epochs": 1.0, "batch_size": 4}},
                     "data": {"train_size": 10000, "test_size": 1000},
                 },
                 "smoke": {
@@ -64,6 +72,10 @@ def inrbench_methods() -> list[Method]:
                     "data": {"train_size": 64, "test_size": 32},
                 },
             },
-            profiles_for_dataset={"laptop": {"digits": {"data": {"train_size": None, "test_size": None}}}},
+            profiles_for_dataset={"laptop": {**_widths(LAPTOP_WIDTHS), "digits": DIGITS}},
         )
     ]
+
+
+def _widths(widths: dict[str, int]) -> dict[str, dict[str, object]]:
+    return {dataset: {"reader": {"width": width}} for dataset, width in widths.items()}

@@ -45,7 +45,7 @@ class MLP(Network):
         hidden = stages("values", (hidden - self.mean) / self.spread)
         for i, layer in enumerate(self.layers[:-1]):
             hidden = stages(f"layer.{i}", functional.silu(layer(hidden)))
-            hidden = functional.dropout(hidden, self.dropout, self.training)
+            hidden = stages.dropout(hidden, self.dropout)
         return stages("logits", self.layers[-1](hidden))
 
     def flops(self) -> float:

@@ -1,0 +1,148 @@
+"""The MLP reader: standardised values, layers by hand, stages, and what it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from inrbench_readers.mlp import MLPReader
+from inrbench_readers.settings import MLPSettings
+
+from inrbench import draws
+from inrbench.backends.torch.reading import Stages
+from inrbench.cell_run import CellRun
+from inrbench.cells import resolve
+from inrbench.errors import BadSetting
+from inrbench.representations import Layout, NeuralDataSet, Representations
+from inrbench.settings import TrainingSettings
+from inrbench.signals import PartSpec, SignalSpec
+
+LAYOUT = Layout("latent", {"b": (4,), "a": (2, 3)})
+SPEC = SignalSpec((PartSpec("grid", (8, 8), 2, 1),), num_classes=3)
+
+
+def rows_of(count: int, seed: int = 0) -> tuple[Representations, np.ndarray]:
+    """Rows whose second array tells the class, on scales far apart."""
+    rng = draws.generator(seed, "rows")
+    labels = rng.integers(0, 3, count)
+    arrays = {
+        "a": (1000.0 + rng.standard_normal((count, 2, 3))).astype(np.float32),
+        "b": (1e-3 * (labels[:, None] + 0.2 * rng.standard_normal((count, 4)))).astype(np.float32),
+    }
+    arrays["b"][:, 3] = 0.25  # a value that never changes
+    return Representations(LAYOUT, arrays, np.arange(count), np.zeros(count, dtype=np.int64)), labels
+
+
+def reader_of(**settings: Any) -> MLPReader:
+    train = TrainingSettings(steps=100, batch_size=32, schedule="one-cycle", clip_norm=1.0)
+    return MLPReader(MLPSettings(**{"width": 16, "lr": 1e-2, "train": train, **settings}), LAYOUT, SPEC)
+
+
+def trained(reader: MLPReader, seed: int = 0) -> dict[str, np.ndarray]:
+    rows, labels = rows_of(96)
+    return dict(reader.train(NeuralDataSet({}, {"train": (rows, labels)}, {}), CellRun(seed)))
+
+
+def test_its_parameters_are_those_of_the_linear_layers() -> None:
+    facts = reader_of(width=16, depth=3).facts()
+    assert facts.parameters == (10 * 16 + 16) + (16 * 16 + 16) + (16 * 3 + 3)
+    assert facts.flops == 2 * (10 * 16 + 16 * 16 + 16 * 3)
+    assert reader_of(depth=1).facts().parameters == 10 * 3 + 3
+
+
+def test_the_pixel_control_is_about_as_large_as_the_weight_transformer() -> None:
+    control, mwt = (resolve(name, "cifar10").build().reader for name in ("pixels", "mwt"))
+    assert control is not None
+    assert mwt is not None
+    assert control.facts().parameters == (3072 * 512 + 512) + (512 * 512 + 512) + (512 * 10 + 10)
+    assert 0.5 < control.facts().parameters / mwt.facts().parameters < 2.0
+
+
+def test_values_are_standardised_by_the_training_split() -> None:
+    reader = reader_of()
+    state = trained(reader)
+    rows, _ = rows_of(96)
+    flat = np.concatenate([rows.arrays["a"].reshape(96, -1), rows.arrays["b"]], axis=1)  # arrays by name
+    np.testing.assert_allclose(state["mean"], flat.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert state["spread"][-1] == 1.0  # the one that never changes
+    values = reader.predict(rows, CellRun(0), tap=("values",))["values"]
+    np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-2)
+    np.testing.assert_allclose(values[:, :-1].std(axis=0), 1.0, atol=1e-2)
+
+
+def test_the_logits_are_those_of_the_layers_written_out() -> None:
+    reader = reader_of(depth=2)
+    state = trained(reader)
+    rows, _ = rows_of(5, seed=3)
+    found = reader.predict(rows, CellRun(0), tap=reader.stages)
+    assert reader.stages == ("values", "layer.0", "logits")
+    hidden = found["values"] @ state["layers.0.weight"].T + state["layers.0.bias"]
+    hidden = hidden / (1.0 + np.exp(-hidden))
+    np.testing.assert_allclose(found["layer.0"], hidden, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found["logits"], hidden @ state["layers.1.weight"].T + state["layers.1.bias"], rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("stage", ["values", "layer.0", "layer.1", "logits"])
+def test_another_rows_stage_put_in_place_gives_that_rows_logits(stage: str) -> None:
+    reader = reader_of()
+    trained(reader)
+    (one, _), (other, _) = rows_of(4, seed=1), rows_of(4, seed=2)
+    donor = reader.predict(other, CellRun(0), tap=(stage,))
+    given = torch.as_tensor(donor[stage])
+    edited = reader.predict(one, CellRun(0), edit={stage: lambda value: given})["logits"]
+    np.testing.assert_allclose(edited, donor["logits"], rtol=0, atol=1e-5)
+
+
+def test_an_unknown_stage_is_an_error_that_names_them() -> None:
+    with pytest.raises(BadSetting, match="no stage 'layer.9'; its stages: values, layer.0, layer.1, logits"):
+        reader_of().predict(rows_of(1)[0], CellRun(0), tap=("layer.9",))
+
+
+def test_it_learns_classes_and_is_loaded_back() -> None:
+    reader, other = reader_of(), reader_of()
+    state = trained(reader)
+    rows, labels = rows_of(50, seed=5)
+    logits = reader.predict(rows, CellRun(0))["logits"]
+    assert (logits.argmax(axis=1) == labels).mean() > 0.9
+    other.load(state)
+    np.testing.assert_array_equal(other.predict(rows, CellRun(0))["logits"], logits)
+
+
+def test_training_depends_on_the_seed_alone() -> None:
+    one, again, other = trained(reader_of()), trained(reader_of()), trained(reader_of(), seed=1)
+    assert all(np.array_equal(array, again[name]) for name, array in one.items())
+    assert not np.array_equal(one["layers.0.weight"], other["layers.0.weight"])
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    reader = reader_of(dropout=0.5)
+    trained(reader)
+    rows, _ = rows_of(20)
+    one, again = (reader.predict(rows, CellRun(0))["logits"] for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+
+
+def test_training_with_dropout_depends_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    one = trained(reader_of(dropout=0.5))
+    torch.manual_seed(2)
+    again = trained(reader_of(dropout=0.5))
+    assert all(np.array_equal(array, again[name]) for name, array in one.items())
+
+
+def test_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
+    ones = torch.ones(200, 100)
+    dropped = Stages(rng=draws.generator(0, "dropout")).dropout(ones, 0.3)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert float((dropped == 0.0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert Stages().dropout(ones, 0.3) is ones
+
+
+def test_it_refuses_a_data_set_without_classes() -> None:
+    nameless = SignalSpec(SPEC.parts, num_classes=None)
+    assert MLPReader(MLPSettings(), LAYOUT, nameless).refuses(LAYOUT) == "the data set has no classes"
+    assert reader_of().refuses(LAYOUT) is None

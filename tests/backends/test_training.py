@@ -1,0 +1,307 @@
+"""The PyTorch engine: schedules, clipping, batches, resumed runs, copies and the scaled gradient."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inrbench import draws
+from inrbench.backends.torch.copies import augment
+from inrbench.backends.torch.joint import scale_gradient
+from inrbench.backends.torch.training import Group, batches, descend
+from inrbench.cell_run import CellRun
+from inrbench.errors import Interrupted, NotFinite
+from inrbench.schedules import one_cycle, schedule
+from inrbench.settings import Augmentation, TrainingSettings
+
+ONE_CYCLE = TrainingSettings(schedule="one-cycle", clip_norm=1.0, weight_decay=1e-2)
+
+# ------------------------------------------------------------------ schedules
+
+
+@pytest.mark.parametrize("total", [20, 50, 100, 137, 1000])
+@pytest.mark.parametrize("warmup", [0.05, 0.3])
+def test_one_cycle_is_pytorchs(total: int, warmup: float) -> None:
+    if warmup * total <= 1.0:
+        pytest.skip("PyTorch divides by zero where the warm-up is the first step alone")
+    parameter = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.AdamW([parameter], lr=0.7)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=0.7, total_steps=total, pct_start=warmup, div_factor=25, final_div_factor=1e4
+    )
+    for step in range(total):
+        factor, beta_1 = one_cycle(step, total, warmup)
+        assert 0.7 * factor == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-9), step
+        assert beta_1 == pytest.approx(optimiser.param_groups[0]["betas"][0], rel=1e-9), step
+        optimiser.step()
+        if step < total - 1:
+            theirs.step()
+
+
+def test_one_cycle_ends_at_a_250000th() -> None:
+    assert one_cycle(99, 100, 0.05)[0] == pytest.approx(1 / 2.5e5)
+    assert one_cycle(0, 100, 0.05) == (pytest.approx(1 / 25), pytest.approx(0.95))
+    assert one_cycle(4, 100, 0.05) == (pytest.approx(1.0), pytest.approx(0.85))
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 10, 19])
+def test_one_cycle_is_defined_for_a_few_steps(total: int) -> None:
+    factors = [one_cycle(step, total, 0.05)[0] for step in range(total)]
+    assert all(0.0 < factor <= 1.0 for factor in factors)
+    assert factors == sorted(factors, reverse=True)
+
+
+def test_a_constant_schedule_leaves_rate_and_moments_alone() -> None:
+    assert schedule(TrainingSettings(), 3, 10) == (1.0, None)
+
+
+# ------------------------------------------------------------------ the loop
+
+
+def trained(
+    settings: TrainingSettings, total: int, run: CellRun, groups: list[Group] | None = None
+) -> dict[str, np.ndarray]:
+    """Descends a quadratic with keyed noise in two groups of parameters."""
+    start = draws.generator(0, "start")
+    if groups is None:
+        first = {name: torch.tensor(start.standard_normal(5), requires_grad=True) for name in ("a", "b")}
+        second = {"a": torch.tensor(start.standard_normal((2, 3)), requires_grad=True)}
+        groups = [Group("slow", first, 1e-2), Group("fast", second, 1e-1)]
+
+    def loss(step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        noise = torch.tensor(run.rng("noise", step).standard_normal(1))
+        values = [(p - noise).square().sum() for group in groups for p in group.parameters.values()]
+        whole = torch.stack(values).sum()
+        return whole, {"first": values[0]}
+
+    descend("train", groups, loss, total, settings, run)
+    return {f"{g.name}/{n}": p.detach().numpy().copy() for g in groups for n, p in g.parameters.items()}
+
+
+@pytest.mark.parametrize("settings", [ONE_CYCLE, TrainingSettings()], ids=["one-cycle", "constant"])
+def test_the_loop_is_adamw_with_each_group_clipped_apart(settings: TrainingSettings) -> None:
+    found = trained(settings, 30, CellRun(0))
+
+    start, run = draws.generator(0, "start"), CellRun(0)
+    slow = [torch.tensor(start.standard_normal(5), requires_grad=True) for _ in range(2)]
+    fast = [torch.tensor(start.standard_normal((2, 3)), requires_grad=True)]
+    optimiser = torch.optim.AdamW(
+        [{"params": slow, "lr": 1e-2}, {"params": fast, "lr": 1e-1}], weight_decay=settings.weight_decay
+    )
+    cycle = None
+    if settings.schedule == "one-cycle":
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=[1e-2, 1e-1], total_steps=30, pct_start=0.05, div_factor=25, final_div_factor=1e4
+        )
+    for step in range(30):
+        noise = torch.tensor(run.rng("noise", step).standard_normal(1))
+        optimiser.zero_grad()
+        sum((p - noise).square().sum() for p in [*slow, *fast]).backward()  # type: ignore[union-attr]
+        if settings.clip_norm is not None:
+            for group in (slow, fast):
+                norm = torch.sqrt(sum((p.grad.square().sum() for p in group), start=torch.zeros(())))  # type: ignore[union-attr]
+                for p in group:
+                    p.grad *= min(1.0, 1.0 / (float(norm) + 1e-6))  # type: ignore[operator]
+        optimiser.step()
+        if cycle is not None and step < 29:
+            cycle.step()
+    for name, expected in (("slow/a", slow[0]), ("slow/b", slow[1]), ("fast/a", fast[0])):
+        np.testing.assert_allclose(found[name], expected.detach().numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_a_huge_gradient_of_one_group_does_not_shrink_anothers() -> None:
+    def moments(huge: float) -> dict[str, np.ndarray]:
+        small, large = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+        kept: dict[str, np.ndarray] = {}
+
+        class Keeping(CellRun):
+            def steps(self, name: str, total: int, state: Any, restore: Any) -> Any:
+                yield 0
+                kept.update({key: array.copy() for key, array in state().items()})
+
+        groups = [Group("small", {"x": small}, 1e-2), Group("large", {"x": large}, 1e-2)]
+        settings = TrainingSettings(clip_norm=1.0)
+        descend("train", groups, lambda step: (0.1 * small.sum() + huge * large.sum(), {}), 1, settings, Keeping(0))
+        return kept
+
+    calm, wild = moments(0.1), moments(1e6)
+    np.testing.assert_allclose(wild["exp_avg/small/x"], calm["exp_avg/small/x"], rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(wild["exp_avg/large/x"]) / 0.1, 1.0, rtol=1e-4)
+
+
+class StoppedAfter(CellRun):
+    """A run that is asked to stop within its ``after``-th step."""
+
+    def __init__(self, after: int, folder: Path) -> None:
+        super().__init__(0, folder=folder, stop=threading.Event())
+        self.after = after
+
+    def steps(self, *arguments: Any) -> Any:
+        for step in super().steps(*arguments):
+            if step + 1 == self.after:
+                self.stop.set()
+            yield step
+
+
+@pytest.mark.parametrize("settings", [ONE_CYCLE, TrainingSettings()], ids=["one-cycle", "constant"])
+@pytest.mark.parametrize("after", [1, 2, 17, 29])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, settings: TrainingSettings, after: int) -> None:
+    whole = trained(settings, 30, CellRun(0))
+    with pytest.raises(Interrupted, match=f"step {after} of 30 is kept"):
+        trained(settings, 30, StoppedAfter(after, tmp_path))
+    steps = CellRun(0, folder=tmp_path)
+    resumed = trained(settings, 30, steps)
+    assert len(steps.history) == 30 - after  # nothing was done twice
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, resumed[name])
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_step() -> None:
+    x = torch.zeros(1, requires_grad=True)
+
+    def loss(step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        return x.sum() * (float("nan") if step == 3 else 1.0), {}
+
+    said = r"^the loss of train is nan at step 4 of 10; a smaller rate may help$"
+    with pytest.raises(NotFinite, match=said):
+        descend("train", [Group("all", {"x": x}, 1e-3)], loss, 10, TrainingSettings(), CellRun(0))
+
+
+def test_each_step_is_logged_with_its_values() -> None:
+    run = CellRun(0)
+    trained(TrainingSettings(), 5, run)
+    assert [entry["step"] for entry in run.history] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert set(run.history[0]) == {"step", "loss", "first"}
+
+
+# ------------------------------------------------------------------ batches
+
+
+@pytest.mark.parametrize(("signals", "size"), [(12, 4), (13, 4), (3, 16), (16, 16), (7, 1)])
+def test_an_epoch_is_a_permutation_without_its_short_rest(signals: int, size: int) -> None:
+    batch = batches(signals, size, CellRun(0))
+    taken = min(size, signals)
+    per_epoch = signals // taken
+    orders = []
+    for epoch in range(3):
+        parts = [batch(epoch * per_epoch + place) for place in range(per_epoch)]
+        assert all(len(part) == taken for part in parts)
+        order = np.concatenate(parts)
+        assert len(set(order.tolist())) == len(order) == per_epoch * taken
+        assert set(order.tolist()) <= set(range(signals))
+        orders.append(order.tolist())
+    if signals > 5:
+        assert orders[0] != orders[1] != orders[2]
+
+
+def test_a_batch_is_keyed_by_seed_and_step_alone() -> None:
+    forward = [batches(20, 4, CellRun(0))(step).tolist() for step in range(15)]
+    one = batches(20, 4, CellRun(0))
+    assert [one(step).tolist() for step in reversed(range(15))] == forward[::-1]
+    assert [batches(20, 4, CellRun(1))(step).tolist() for step in range(15)] != forward
+
+
+def test_steps_count_whole_batches() -> None:
+    assert TrainingSettings(epochs=10.0, batch_size=16).num_steps(50_000) == 31_250
+    assert TrainingSettings(epochs=2.0, batch_size=16).num_steps(33) == 4
+    assert TrainingSettings(epochs=0.001, batch_size=16).num_steps(33) == 1
+    assert TrainingSettings(epochs=1.0, batch_size=16).num_steps(3) == 1
+    assert TrainingSettings(steps=7).num_steps(33) == 7
+
+
+# ------------------------------------------------------------------ copies
+
+
+class Fixed:
+    """In place of a generator: gives what it was told."""
+
+    def __init__(self, *integers: list[int], random: list[float] | None = None) -> None:
+        self.drawn, self.mirrored = list(integers), random
+
+    def integers(self, low: int, high: int, size: int) -> np.ndarray:
+        assert (low, len(self.drawn[0])) == (0, size)
+        assert all(number < high for number in self.drawn[0])
+        return np.array(self.drawn.pop(0))
+
+    def random(self, size: int) -> np.ndarray:
+        assert self.mirrored is not None
+        return np.array(self.mirrored)
+
+
+def pictures(count: int = 1) -> Tensor:
+    """[count, 3, 4, 1]: 0 1 2 3 / 4 5 6 7 / 8 9 10 11."""
+    return torch.arange(12.0).reshape(1, 3, 4, 1).repeat(count, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "expected"),
+    [
+        (1, 1, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]),
+        (0, 1, [[4, 5, 6, 7], [0, 1, 2, 3], [4, 5, 6, 7]]),
+        (2, 1, [[4, 5, 6, 7], [8, 9, 10, 11], [4, 5, 6, 7]]),
+        (1, 0, [[1, 0, 1, 2], [5, 4, 5, 6], [9, 8, 9, 10]]),
+        (1, 2, [[1, 2, 3, 2], [5, 6, 7, 6], [9, 10, 11, 10]]),
+    ],
+)
+def test_a_crop_of_the_reflected_image_is_that_made_by_hand(top: int, left: int, expected: list[list[int]]) -> None:
+    found = augment(pictures(), Augmentation(pad=1), Fixed([top], [left]))  # type: ignore[arg-type]
+    assert found[0, :, :, 0].int().tolist() == expected
+
+
+def test_each_image_is_cropped_at_a_place_of_its_own() -> None:
+    found = augment(pictures(3), Augmentation(pad=1), Fixed([0, 1, 2], [1, 1, 1]))  # type: ignore[arg-type]
+    assert [image[0, 0, 0].item() for image in found] == [4.0, 0.0, 4.0]
+    assert [image[2, 0, 0].item() for image in found] == [4.0, 8.0, 4.0]
+
+
+def test_an_image_is_mirrored_left_and_right() -> None:
+    found = augment(pictures(2), Augmentation(flip=True), Fixed(random=[0.1, 0.9]))  # type: ignore[arg-type]
+    assert found[0, :, :, 0].int().tolist() == [[3, 2, 1, 0], [7, 6, 5, 4], [11, 10, 9, 8]]
+    assert found[1].equal(pictures()[0])
+
+
+def test_channels_stay_together() -> None:
+    image = torch.stack([pictures()[..., 0], 100 + pictures()[..., 0]], dim=-1)
+    found = augment(image, Augmentation(pad=1, flip=True), Fixed([0], [2], random=[0.0]))  # type: ignore[arg-type]
+    assert found.shape == (1, 3, 4, 2)
+    assert (found[..., 1] - found[..., 0] == 100).all()
+
+
+def test_without_augmentation_the_images_are_handed_on() -> None:
+    images = pictures(2)
+    assert augment(images, Augmentation(), draws.generator(0, "copies")).equal(images)
+
+
+def test_copies_come_from_their_generator_and_mirror_half() -> None:
+    settings = Augmentation(pad=1, flip=True)
+    one, again, other = (augment(pictures(400), settings, draws.generator(seed, "copies", 3)) for seed in (0, 0, 1))
+    assert one.equal(again)
+    assert not one.equal(other)
+    mirrored = (one[:, 0, 1, 0] > one[:, 0, 2, 0]).float().mean()  # holds at every place of the crop
+    assert float(mirrored) == pytest.approx(0.5, abs=0.1)
+
+
+# ------------------------------------------------------------------ a share of a gradient
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 2.0])
+def test_a_scaled_gradient_leaves_the_value_alone(share: float) -> None:
+    x = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    seen = scale_gradient(x, share)
+    assert seen.equal(x)
+    (gradient,) = torch.autograd.grad(seen.square().sum(), x)
+    torch.testing.assert_close(gradient, share * 2.0 * x.detach())
+
+
+def test_share_0_cuts_and_share_1_is_the_value_itself() -> None:
+    x = torch.ones(3, requires_grad=True)
+    assert not scale_gradient(x, 0.0).requires_grad
+    assert scale_gradient(x, 0.0).equal(x)
+    assert scale_gradient(x, 1.0) is x
