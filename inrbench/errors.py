@@ -90,4 +90,5 @@ def nearest(name: str, known: Iterable[str], *, list_all: bool = True) -> str:
     hint = f"did you mean {close[0]!r}? " if close else ""
     if not names:
         return hint + "there are none"
-    return hint + (f"known: {', '.join(names)}" if list_all or not close else "").strip()
+    listed = f"known: {', '.join(names)}" if list_all or not close else ""
+    return (hint + listed).strip()

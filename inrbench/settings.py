@@ -56,7 +56,9 @@ class DataSettings(Settings):
     test_size: int | None = setting(None, "scored signals, drawn once for all seeds; all if empty", ge=1, stage="score")
     validation: float = setting(0.0, "share of the training split that is held out of training", ge=0.0, lt=1.0)
     scored: Literal["test", "validation"] = setting("test", "the split that metrics are computed on", stage="score")
-    labels: Literal["true", "shuffled"] = setting("true", "shuffled: a control that permutes the training labels")
+    labels: Literal["given", "shuffled"] = setting(
+        "given", "labels that training sees; shuffled: a control that permutes them"
+    )
 
 
 class Augmentation(Settings):

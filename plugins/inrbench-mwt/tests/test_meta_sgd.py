@@ -129,7 +129,9 @@ def plain_phi(theta: Tensors, shared: Tensors, rates: Tensors, values: Tensor, c
 
 
 def test_one_step_on_one_sine_layer_is_that_of_the_formula() -> None:
-    built = resolve("mwt", "digits", overrides=[SMALL, {"inr": {"width": 3, "depth": 0}, "reader": None, "joint": None}])
+    built = resolve(
+        "mwt", "digits", overrides=[SMALL, {"inr": {"width": 3, "depth": 0}, "reader": None, "joint": None}]
+    )
     field = built.build().fitter.field  # type: ignore[attr-defined]
     draw = torch.manual_seed(0)
 

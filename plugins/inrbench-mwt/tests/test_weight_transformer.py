@@ -174,7 +174,12 @@ def test_every_named_stage_can_be_tapped() -> None:
     found = predicted(reader_of(), rows_of(3), tap=STAGES)
     assert set(found) == set(STAGES)
     tokens = DEPTH * WIDTH
-    shapes = {"tokens": (3, tokens, WIDTH + 1), "scaled": (3, tokens, WIDTH + 1), "pooled": (3, WIDTH), "logits": (3, 4)}
+    shapes = {
+        "tokens": (3, tokens, WIDTH + 1),
+        "scaled": (3, tokens, WIDTH + 1),
+        "pooled": (3, WIDTH),
+        "logits": (3, 4),
+    }
     for name in STAGES:
         assert found[name].shape == shapes.get(name, (3, tokens, WIDTH)), name
     np.testing.assert_allclose(found["pooled"], found["block.1.mlp"].mean(axis=1), rtol=0, atol=1e-5)
@@ -215,7 +220,9 @@ def test_an_edit_of_the_tokens_stands_before_beta_and_lambda() -> None:
 
 @pytest.mark.parametrize("how", [{"tap": ("poled",)}, {"edit": {"poled": lambda value: value}}], ids=["tap", "edit"])
 def test_an_unknown_stage_is_an_error_that_names_them(how: dict[str, Any]) -> None:
-    with pytest.raises(BadSetting, match=r"no stage 'poled'; its stages: tokens, scaled, embedded, .*, pooled, logits$"):
+    with pytest.raises(
+        BadSetting, match=r"no stage 'poled'; its stages: tokens, scaled, embedded, .*, pooled, logits$"
+    ):
         predicted(reader_of(), rows_of(1), **how)
 
 

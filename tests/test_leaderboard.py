@@ -1,0 +1,259 @@
+"""Leaderboards: ranks within lanes, from records made by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inrbench.leaderboard import Row, Table, lane_of, paired_difference, tables, write
+from inrbench.records import write_record
+
+FACTS = {
+    "initialisation": "meta-learned",
+    "scope": "global",
+    "labels_shape_fit": False,
+    "shuffled_labels": False,
+    "copies": 1,
+    "scored_signals": 360,
+    "scored_split": "test",
+    "scored_checksum": "aa",
+    "augmented": False,
+}
+
+
+def record(method: str, seed: int, value: float, metric: str = "accuracy", **changes: Any) -> dict[str, Any]:
+    facts = {**FACTS, **changes.pop("facts", {})}
+    label = changes.get("label", "")
+    return {
+        "schema": 1,
+        "cell": f"{method}{label}+digits-smoke-s{seed}",
+        "key": f"{abs(hash((method, label, seed, str(facts)))):016x}",
+        "method": method,
+        "label": "",
+        "dataset": "digits",
+        "profile": "smoke",
+        "seed": seed,
+        "status": "ok",
+        "metrics": {metric: value, f"{metric}_low": value - 0.1, f"{metric}_high": value + 0.1},
+        "costs": {"adapted_values": 1234.0, "train_s": 2.0 + seed},
+        "settings": {"fitter": {"name": method, "label": label}},
+        "data": {"official": True},
+        "facts": facts,
+        **changes,
+    }
+
+
+def rows_of(method: str, values: list[float], **changes: Any) -> list[dict[str, Any]]:
+    return [record(method, seed, value, **changes) for seed, value in enumerate(values)]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Any:
+    def make(*groups: list[dict[str, Any]]) -> list[Table]:
+        for group in groups:
+            for one in group:
+                write_record(tmp_path / "records", one)
+        return tables(tmp_path / "records")
+
+    return make
+
+
+def ranked(table: Table) -> list[tuple[str, int | None]]:
+    return [(row.name, rank) for row, rank in zip(table.rows, table.ranks, strict=True)]
+
+
+# ------------------------------------------------------------------ ranks
+
+
+def test_rows_rank_by_their_means_and_share_a_rank_where_the_difference_is_not_significant(board: Any) -> None:
+    (table,) = board(
+        rows_of("worst", [0.10, 0.11, 0.12]),
+        rows_of("best", [0.90, 0.91, 0.92]),
+        rows_of("second", [0.80, 0.81, 0.82]),
+        rows_of("like-second", [0.70, 0.86, 0.81]),
+    )
+    assert ranked(table) == [("best", 1), ("second", 2), ("like-second", 2), ("worst", 4)]
+
+
+def test_pairing_tells_rows_apart_that_the_seeds_spread_hides(board: Any) -> None:
+    (table,) = board(rows_of("a", [0.50, 0.70, 0.90]), rows_of("b", [0.49, 0.69, 0.891]))
+    assert ranked(table) == [("a", 1), ("b", 2)]
+
+
+def test_one_seed_tells_no_rows_apart(board: Any) -> None:
+    (table,) = board(rows_of("a", [0.9]), rows_of("b", [0.1]))
+    assert ranked(table) == [("a", 1), ("b", 1)]
+
+
+def test_rows_of_other_lanes_rank_apart(board: Any) -> None:
+    (table,) = board(
+        rows_of("a", [0.9, 0.91]),
+        rows_of("b", [0.5, 0.51]),
+        rows_of("c", [0.7, 0.71], facts={"labels_shape_fit": True}),
+    )
+    assert ranked(table) == [("a", 1), ("b", 2), ("c", 1)]
+
+
+def test_reconstructions_rank_by_psnr_behind_what_classifies(board: Any) -> None:
+    (table,) = board(
+        rows_of("low", [20.0, 20.1], metric="psnr_db"),
+        rows_of("high", [30.0, 30.1], metric="psnr_db"),
+        rows_of("classifies", [0.1, 0.2]),
+    )
+    assert ranked(table) == [("classifies", 1), ("high", 2), ("low", 3)]
+
+
+def test_controls_are_last_and_not_ranked(board: Any) -> None:
+    (table,) = board(
+        rows_of("pixels", [0.95, 0.96], facts={"scope": "samples", "initialisation": "none"}),
+        rows_of("shuffled", [0.99, 0.99], facts={"shuffled_labels": True}),
+        rows_of("a", [0.9, 0.91]),
+        rows_of("b", [0.5, 0.51]),
+    )
+    assert ranked(table) == [("a", 1), ("b", 2), ("shuffled", None), ("pixels", None)]
+    assert [cells[0] for cells in table.cells()] == ["1", "2", "control", "control"]
+
+
+# ------------------------------------------------------------------ lanes and tables
+
+
+@pytest.mark.parametrize(
+    ("facts", "lane"),
+    [
+        ({}, "meta-learned, global, fit without labels"),
+        ({"labels_shape_fit": True}, "meta-learned, global, labels in the fit"),
+        (
+            {"initialisation": "generated", "scope": "spatial", "copies": 4, "augmented": True},
+            "generated, spatial, fit without labels, 4 copies, augmented",
+        ),
+        ({"scope": "samples"}, "raw samples"),
+    ],
+)
+def test_a_lane_is_computed_from_facts(facts: dict[str, Any], lane: str) -> None:
+    assert lane_of({"facts": {**FACTS, **facts}}) == lane
+
+
+def test_other_scored_signals_data_sets_and_profiles_are_other_tables(board: Any) -> None:
+    found = board(
+        rows_of("a", [0.9]),
+        rows_of("b", [0.8], facts={"scored_checksum": "bb", "scored_signals": 100}),
+        rows_of("c", [0.7], profile="laptop"),
+        rows_of("d", [0.6], dataset="mnist"),
+    )
+    assert [(table.title, [row.name for row in table.rows]) for table in found] == [
+        ("digits, profile laptop: test split, 360 signals", ["c"]),
+        ("digits, profile smoke: test split, 360 signals", ["a"]),
+        ("digits, profile smoke: test split, 100 signals", ["b"]),
+        ("mnist, profile smoke: test split, 360 signals", ["d"]),
+    ]
+
+
+def test_other_settings_are_other_rows_and_failures_are_none(board: Any) -> None:
+    (table,) = board(
+        rows_of("a", [0.9, 0.8]),
+        rows_of("a", [0.7], label="wide a"),
+        rows_of("b", [0.0], status="crash"),
+    )
+    assert [(row.name, len(row.records)) for row in table.rows] == [("a", 2), ("wide a", 1)]
+
+
+def test_a_cell_run_again_by_other_code_counts_once_and_the_newest_counts(board: Any) -> None:
+    old, new = record("a", 0, 0.5, finished="2026-01-01T00:00:00+00:00"), record("a", 0, 0.9)
+    newest = {**new, "key": "0" * 16, "finished": "2026-02-01T00:00:00+00:00"}
+    (table,) = board([old, newest])
+    assert table.rows[0].mean("accuracy") == 0.9
+    assert table.cells()[0][6] == "0"
+
+
+def test_seeds_of_one_row_are_one_row_whatever_label_they_were_run_under(board: Any) -> None:
+    settings = {"fitter": {"name": "a"}}
+    first = record("a", 0, 0.5, settings=settings)
+    (table,) = board([first, record("a", 1, 0.6, settings=settings, label="a, labelled")])
+    assert [len(row.records) for row in table.rows] == [2]
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def row(values: dict[int, float]) -> Row:
+    return Row("r", "lane", False, tuple(record("r", seed, value) for seed, value in values.items()))
+
+
+def test_a_paired_difference_worked_by_hand() -> None:
+    mean, low, high = paired_difference(row({0: 3.0, 1: 5.0, 2: 7.0}), row({0: 1.0, 1: 2.0, 2: 3.0, 9: 0.0}), "accuracy")
+    half = 4.302653 * 1.0 / math.sqrt(3)  # differences 2, 3, 4; t of 2 degrees of freedom
+    assert (mean, low, high) == (pytest.approx(3.0), pytest.approx(3.0 - half), pytest.approx(3.0 + half))
+
+
+def test_rows_without_a_common_seed_have_no_difference() -> None:
+    assert all(math.isnan(part) for part in paired_difference(row({0: 1.0}), row({1: 1.0}), "accuracy"))
+    mean, low, _ = paired_difference(row({0: 1.0}), row({0: 0.5}), "accuracy")
+    assert mean == 0.5
+    assert math.isnan(low)
+
+
+def test_a_row_of_one_seed_shows_its_interval_over_signals() -> None:
+    assert row({0: 0.5}).half_interval("accuracy") == pytest.approx(0.1)
+    assert row({0: 0.4, 1: 0.6}).half_interval("accuracy") == pytest.approx(12.7062 * 0.1, rel=1e-4)
+    assert math.isnan(row({0: 0.5}).half_interval("psnr_db"))
+
+
+def test_the_body_is_percent_and_decibel(board: Any) -> None:
+    changes = {"costs": {"adapted_values": 1234.0, "reader_parameters": 56789.0}}
+    first, second = board(
+        rows_of("a", [0.9], **changes), rows_of("b", [30.123], metric="psnr_db", facts={"scored_checksum": "bb"})
+    )
+    lane = lane_of(first.rows[0].records[0])
+    assert first.cells() == [["1", "a", "90.0 ± 10.0", "–", "1,234", "56,789", "0", lane]]
+    assert second.cells() == [["1", "b", "–", "30.12 ± 0.10", "1,234", "–", "0", lane]]
+
+
+def test_the_page_lists_paired_differences_against_the_first_row(board: Any) -> None:
+    (table,) = board(rows_of("a", [0.9, 0.9]), rows_of("b", [0.5, 0.6]))
+    assert table.differences() == [
+        "Paired differences over seeds, with 95 % intervals:\n\n- a − b: +35.0 points of accuracy [-28.5, +98.5]"
+    ]
+    assert "- a − b: +35.0" in table.markdown()
+
+
+def test_unofficial_data_is_marked_on_the_page(board: Any) -> None:
+    name = "digits~1a2b3c4d"
+    (marked,) = board(rows_of("a", [0.9], dataset=name, data={"official": False}))
+    assert f"`{name}` is not the official data set: the mark behind `~` is the hash" in marked.markdown()
+
+
+def test_official_data_is_not_marked(board: Any) -> None:
+    (table,) = board(rows_of("a", [0.9]))
+    assert "not the official" not in table.markdown()
+
+
+def test_the_csv_parses_back_with_unrounded_values(board: Any) -> None:
+    (table,) = board(
+        rows_of("a, with a comma", [1 / 3, 2 / 3]), rows_of("pixels", [0.5], facts={"scope": "samples"})
+    )
+    first, second = csv.DictReader(io.StringIO(table.csv()))
+    assert (first["method"], first["rank"], first["control"], first["seeds"]) == ("a, with a comma", "1", "False", "0 1")
+    assert float(first["accuracy"]) == 0.5
+    assert float(first["accuracy_half_interval"]) == table.rows[0].half_interval("accuracy")
+    assert (first["psnr_db"], first["reader_parameters"]) == ("", "")
+    assert float(first["train_s"]) == 2.5
+    assert (second["rank"], second["control"]) == ("", "True")
+
+
+def test_a_page_of_two_tables_has_one_csv_with_one_header(board: Any, tmp_path: Path) -> None:
+    found = board(rows_of("a", [0.9]), rows_of("b", [0.8], dataset="mnist"))
+    page, sheet = write(found, tmp_path / "out", "A title")
+    assert (page.name, sheet.name) == ("leaderboard.md", "leaderboard.csv")
+    assert page.read_text().startswith("# A title\n")
+    assert [line["dataset"] for line in csv.DictReader(io.StringIO(sheet.read_text()))] == ["digits", "mnist"]
+    paths = write(found, tmp_path / "elsewhere" / "board.md")
+    assert [path.name for path in paths] == ["board.md", "board.csv"]
+
+
+def test_no_records_are_no_tables(tmp_path: Path) -> None:
+    assert tables(tmp_path) == []
