@@ -15,6 +15,9 @@ import pytest
 from beartype import beartype
 from jaxtyping import install_import_hook
 
+#: Tests compute on small arrays, where threads that wait for each other cost far more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 #: Shapes in annotations of these packages are checked in tests, never in timed runs.
 SHAPES_CHECKED = ["inrbench.backends.torch", "inrbench_fields", "inrbench_mwt", "inrbench_readers"]
 

@@ -31,10 +31,12 @@ BATCH = 16
 
 
 def plain_linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The linear map as PyTorch differentiates it."""
     return torch.baddbmm(bias[:, None], inputs, weight.mT)
 
 
 def main() -> None:
+    """Time both forms in turn and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="cifar10", help="mnist or cifar10: shapes alone, no data is read")
     parser.add_argument("--width", type=int, default=128)
@@ -44,7 +46,11 @@ def main() -> None:
     options = parser.parse_args()
     prepare("cpu", num_threads())
 
-    settings = {"inr": {"width": options.width}, "fitter": {"steps": options.steps}, "reader": {"blocks": options.blocks}}
+    settings = {
+        "inr": {"width": options.width},
+        "fitter": {"steps": options.steps},
+        "reader": {"blocks": options.blocks},
+    }
     built = resolve("mwt", options.dataset, overrides=[settings]).build()
     fitter, reader, run = built.fitter, built.reader, CellRun(0)
     assert isinstance(fitter, MetaSGD)
@@ -70,7 +76,9 @@ def main() -> None:
         "plain": (plain_linear, torch.sin),
         "ours": (siren.batched_linear, siren.sine),
     }
-    print(f"{options.dataset}, width {options.width}, k = {options.steps}, batch {BATCH}, {num_threads()} threads, fp32")
+    print(
+        f"{options.dataset}, width {options.width}, k = {options.steps}, batch {BATCH}, {num_threads()} threads, fp32"
+    )
     for title, work in (("training step", train), ("fitting", fit)):
         seconds: dict[str, list[float]] = {name: [] for name in forms}
         results: dict[str, list[Tensor]] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from inrbench.backends import engine
 from inrbench.errors import BadSetting, OutOfMemory, Refused, UnknownName, UsageError, nearest
-from inrbench.interfaces import DataSet, Fitter, Reader
+from inrbench.interfaces import Classifier, DataSet, Fitter, Reader
 from inrbench.plugin import Method, Plugin
 from inrbench.registry import Registry, registry
 from inrbench.settings import DataSettings, JointSettings, Settings, load_target, merge, validated
@@ -46,8 +47,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """``mwt+cifar10-laptop-s0``; with a hash of the key behind it, the record's file name."""
-        return f"{self.method.name}+{self.dataset}-{self.profile}-s{self.seed}"
+        """``mwt+cifar10-laptop-s0``, with its label if it has one; a hash of the key behind it is the file's name."""
+        label = "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.label).strip("-") if self.label else ""
+        return f"{self.method.name}+{self.dataset}-{self.profile}-s{self.seed}{label}"
 
     @property
     def data_settings(self) -> DataSettings:
@@ -104,6 +106,8 @@ class Cell:
         if self.plugins["reader"] is not None:
             reader = cast(Reader, _target(self.plugins["reader"])(self.settings["reader"], fitter.layout, spec))
             reason = reader.refuses(fitter.layout)
+            if reason is None and self.plugins["reader"].gives == "classes" and not isinstance(reader, Classifier):
+                reason = "it is listed as giving classes, but lacks what interfaces.Classifier asks for"
             if reason:
                 raise Refused(f"reader {self.plugins['reader'].name!r} cannot read this layout: {reason}")
         return Built(dataset, spec, fitter, reader)

@@ -172,7 +172,12 @@ class Classifier(Reader, Protocol):
 
 
 class DataSet(Protocol):
-    """Signals in the splits train and test, read from their official files."""
+    """Signals in the splits train and test, read from their official files.
+
+    Two more methods are used where a data set has them: ``about() -> inrbench.data.AboutData`` (licence, homepage, size
+    of the download, citation), and ``own_files() -> Mapping[str, Path]`` for data of the user's own, whose checksum
+    covers exactly these files. Signal ids must be unique over all splits.
+    """
 
     def spec(self) -> SignalSpec:
         """What is known without the data; a data set of the user's own may have to look at it."""

@@ -32,6 +32,7 @@ class Plugin:
     kind: Literal["inr", "fitter", "reader", "dataset"]
     name: str  # unique per kind and backend
     summary: str  # one line
+    api_version: int  # the API_VERSION that the package was written for, as a number
     target: str  # "module:Class"; interfaces.py says what it must offer
     settings: str  # "module:Model", a subclass of inrbench.settings.Settings
     backend: Backend = "numpy"
@@ -42,7 +43,6 @@ class Plugin:
     scheme: bool = False  # a data set that answers to `name:rest`, as `folder:PATH`
     source: str = ""  # paper, arXiv id
     citation: str = ""  # BibTeX
-    api_version: int = API_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ class Method:
 
     name: str
     summary: str
+    api_version: int
     fitter: str
     inr: str | None = None
     reader: str | None = None
@@ -64,5 +65,4 @@ class Method:
     profiles_for_dataset: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     source: str = ""
     citation: str = ""
-    api_version: int = API_VERSION
     kind: Literal["method"] = "method"

@@ -115,8 +115,10 @@ class Registry:
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
-            except Exception:
-                logging.getLogger("inrbench").exception("plugin %s failed in %s", implementation.plugin_name, hook)
+            except Exception as error:
+                log = logging.getLogger("inrbench")
+                log.warning("plugin %s failed in %s: %r", implementation.plugin_name, hook, error)
+                log.debug("its traceback", exc_info=error)
 
     # ------------------------------------------------------------------ taking up plugins
 
@@ -132,7 +134,7 @@ class Registry:
 
         try:
             module = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             fault("import", f"importing {point.value!r} failed: {type(error).__name__}: {error}")
             return
         hooks = [name for name in vars(module) if _marked(getattr(module, name))]
@@ -140,29 +142,28 @@ class Registry:
         blocker = None
         if misspelt:
             blocker = fault("hook", f"no hook named {misspelt[0]!r}; {nearest(misspelt[0], _hook_names())}")
+        listed: list[tuple[Kind, Any]] = []
         for kind in KINDS:
             if hookspecs.LISTING_HOOKS[kind] not in hooks:
                 continue
             try:
-                records = list(getattr(module, hookspecs.LISTING_HOOKS[kind])())
+                listed += [(kind, record) for record in getattr(module, hookspecs.LISTING_HOOKS[kind])()]
             except Exception as error:
                 blocker = fault("hook", f"{hookspecs.LISTING_HOOKS[kind]} failed: {type(error).__name__}: {error}")
-                continue
-            for record in records:
-                problem = _problem(record, kind)
-                if problem:
-                    found = fault(*problem)
-                    self._blocked[kind, str(getattr(record, "name", "?"))] = found
-                elif blocker is not None:
-                    self._blocked[kind, record.name] = blocker
-                else:
-                    key = (kind, record.name, getattr(record, "backend", ""))
-                    self._entries.setdefault(key, []).append(Entry(record, distribution, version, point.value))
         if blocker is None:
             try:
                 self.manager.register(module, name=f"{distribution}:{point.name}")
             except (pluggy.PluginValidationError, ValueError) as error:
-                fault("hook", str(error).splitlines()[0])
+                blocker = fault("hook", str(error).splitlines()[0])
+        for kind, record in listed:
+            problem = _problem(record, kind)
+            if problem:
+                self._blocked[kind, str(getattr(record, "name", "?"))] = fault(*problem)
+            elif blocker is not None:
+                self._blocked[kind, record.name] = blocker
+            else:
+                key = (kind, record.name, getattr(record, "backend", ""))
+                self._entries.setdefault(key, []).append(Entry(record, distribution, version, point.value))
 
     def _find_clashes(self) -> None:
         for (kind, name, backend), entries in self._entries.items():
@@ -185,7 +186,7 @@ def _hook_names() -> list[str]:
 
 def _problem(record: object, kind: str) -> tuple[str, str] | None:
     if not isinstance(record, Plugin | Method) or record.kind != kind:
-        return "record", f"{hookspecs.LISTING_HOOKS[kind]} lists {record!r}, which is no record of a {WORDS[kind]}"
+        return "record", f"{hookspecs.LISTING_HOOKS[kind]} lists {record!r}, which is no {WORDS[kind]} record"
     if record.api_version != API_VERSION:
         message = f"{WORDS[kind]} {record.name!r} is written for interface version {record.api_version}"
         return "api-version", f"{message}, this inrbench has {API_VERSION}: install a version that matches"

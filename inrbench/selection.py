@@ -9,7 +9,7 @@ import numpy as np
 
 from inrbench import draws
 from inrbench.domains import Array
-from inrbench.errors import BadSetting
+from inrbench.errors import BadData, BadSetting
 from inrbench.settings import DataSettings
 from inrbench.signals import Signals
 
@@ -33,10 +33,12 @@ class Selected:
 def select(splits: Mapping[str, Signals], settings: DataSettings, seed: int) -> Selected:
     """Cut ``splits`` (train and test; a single clip has only test) as ``settings`` say.
 
-    Raises BadSetting where more signals are asked for than there are.
+    Raises BadSetting where more signals are asked for than there are, BadData where splits share signals.
     """
     test = splits["test"]
     whole = splits.get("train", test.take(np.zeros(0, dtype=np.int64)))
+    if np.intersect1d(whole.ids, test.ids).size:
+        raise BadData("the data set gives signals of train and of test the same ids; ids must be unique over splits")
     order = draws.generator(INDEX_SEED, "validation").permutation(len(whole))
     held_out = round(settings.validation * len(whole))
     validation = whole.take(np.sort(order[:held_out]))

@@ -101,7 +101,7 @@ def test_a_file_without_a_digest_is_not_believed(tmp_path: Path) -> None:
 def test_the_digest_depends_on_names_types_shapes_and_bytes_and_not_on_their_order() -> None:
     one = {"a": np.arange(4.0), "b": np.ones(2)}
     assert digest_of(one) == digest_of(dict(reversed(one.items())))
-    others = [
+    others: list[dict[str, np.ndarray]] = [
         {"a": np.arange(4.0), "c": np.ones(2)},
         {"a": np.arange(4.0).reshape(2, 2), "b": np.ones(2)},
         {"a": np.arange(4.0).astype(np.float32), "b": np.ones(2)},

@@ -124,9 +124,14 @@ def test_a_finished_stage_needs_no_checkpoints(tmp_path: Path) -> None:
 
 def test_a_stage_that_fails_keeps_its_checkpoints(tmp_path: Path) -> None:
     run = CellRun(0, checkpoint_every_s=0.0)
-    with pytest.raises(RuntimeError, match="broken"), run.checkpoints_in(tmp_path):
-        list(Counter().walk(run))
-        raise RuntimeError("broken")
+
+    def fail() -> None:
+        with run.checkpoints_in(tmp_path):
+            list(Counter().walk(run))
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        fail()
     assert [path.name for path in tmp_path.iterdir()] == [f"train{CHECKPOINT}"]
     assert run.folder is None
 
@@ -139,9 +144,14 @@ def test_a_clock_adds_up_its_blocks_and_failures_too() -> None:
     for _ in range(2):
         with run.clock("train"):
             time.sleep(0.01)
-    with pytest.raises(ValueError, match="broken"), run.clock("train"):
-        time.sleep(0.01)
-        raise ValueError("broken")
+
+    def fail() -> None:
+        with run.clock("train"):
+            time.sleep(0.01)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     assert 0.03 <= run.seconds["train"] < 1.0
     assert run.seconds.keys() == {"train"}
 

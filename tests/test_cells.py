@@ -33,7 +33,13 @@ class ReaderSettings(Settings):
 def plugin(kind: Any, name: str, settings: str = "", **more: Any) -> Plugin:
     model = settings or {"fitter": "FitterSettings", "inr": "FieldSettings", "reader": "ReaderSettings"}[kind]
     return Plugin(
-        kind=kind, name=name, summary="", target="nowhere:Nothing", settings=f"fake_settings_of_cells:{model}", **more
+        api_version=1,
+        kind=kind,
+        name=name,
+        summary="",
+        target="nowhere:Nothing",
+        settings=f"fake_settings_of_cells:{model}",
+        **more,
     )
 
 
@@ -56,11 +62,20 @@ DATASETS = [
     plugin("dataset", "folder", "DataSettings", gives="grid", scheme=True),
 ]
 METHODS = [
-    Method(name="joint", summary="", inr="siren", fitter="descend", reader="transformer", settings={"joint": {}}),
-    Method(name="two-stage", summary="", inr="siren", fitter="descend", reader="transformer"),
-    Method(name="bare", summary="", inr="siren", fitter="descend"),
-    Method(name="tokens", summary="", fitter="hyper", reader="any"),
     Method(
+        api_version=1,
+        name="joint",
+        summary="",
+        inr="siren",
+        fitter="descend",
+        reader="transformer",
+        settings={"joint": {}},
+    ),
+    Method(api_version=1, name="two-stage", summary="", inr="siren", fitter="descend", reader="transformer"),
+    Method(api_version=1, name="bare", summary="", inr="siren", fitter="descend"),
+    Method(api_version=1, name="tokens", summary="", fitter="hyper", reader="any"),
+    Method(
+        api_version=1,
         name="layered",
         summary="",
         inr="siren",
@@ -90,7 +105,13 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Registry:
         setattr(settings, model.__name__, model)
     monkeypatch.setitem(sys.modules, settings.__name__, settings)
     module = ModuleType("fake_plugins_of_cells")
-    listed = {"inrs": FIELDS, "fitters": FITTERS, "readers": READERS, "datasets": DATASETS, "methods": METHODS}
+    listed: dict[str, list[Any]] = {
+        "inrs": FIELDS,
+        "fitters": FITTERS,
+        "readers": READERS,
+        "datasets": DATASETS,
+        "methods": METHODS,
+    }
     for plural, records in listed.items():
 
         def hook(records: Any = tuple(records)) -> Any:
@@ -142,20 +163,26 @@ def test_what_is_no_grid_is_refused_with_an_example(text: str) -> None:
 # ------------------------------------------------------------------ settings in their order
 
 
+def steps(made: Cell) -> int:
+    settings = made.settings["fitter"]
+    assert isinstance(settings, FitterSettings)
+    return settings.steps
+
+
 def test_settings_apply_in_their_order(cell: Resolve) -> None:
-    assert cell("bare").settings["fitter"].steps == 1
-    assert cell("layered", "folder:/a").settings["fitter"].steps == 10
-    assert cell("layered").settings["fitter"].steps == 20
-    assert cell("layered", "folder:/a", profile="smoke").settings["fitter"].steps == 30
-    assert cell("layered", profile="smoke").settings["fitter"].steps == 40
-    assert cell("layered", "images", {"fitter": {"steps": 50}}, profile="smoke").settings["fitter"].steps == 50
-    over = [{"fitter": {"steps": steps}} for steps in (50, 60)]
-    assert cell("layered", "images", *over, profile="smoke").settings["fitter"].steps == 60
+    assert steps(cell("bare")) == 1
+    assert steps(cell("layered", "folder:/a")) == 10
+    assert steps(cell("layered")) == 20
+    assert steps(cell("layered", "folder:/a", profile="smoke")) == 30
+    assert steps(cell("layered", profile="smoke")) == 40
+    assert steps(cell("layered", "images", {"fitter": {"steps": 50}}, profile="smoke")) == 50
+    over = [{"fitter": {"steps": count}} for count in (50, 60)]
+    assert steps(cell("layered", "images", *over, profile="smoke")) == 60
 
 
 def test_a_level_leaves_alone_what_it_does_not_name(cell: Resolve) -> None:
-    settings = cell("layered", "images", {"fitter": {"lr": 0.5}}, {"inr": {"width": 3}}, profile="smoke").settings
-    assert (settings["fitter"].steps, settings["fitter"].lr, settings["inr"].width) == (40, 0.5, 3)
+    tree = cell("layered", "images", {"fitter": {"lr": 0.5}}, {"inr": {"width": 3}}, profile="smoke").tree()
+    assert (tree["fitter"]["steps"], tree["fitter"]["lr"], tree["inr"]["width"]) == (40, 0.5, 3)
 
 
 def test_what_a_cell_resolved_to_resolves_to_the_same_cell(cell: Resolve) -> None:
@@ -206,10 +233,14 @@ def test_an_inr_is_looked_for_in_the_fitters_framework(cell: Resolve) -> None:
             "bare",
             "clouds",
             {},
-            "fitter 'descend' takes grid, but data set 'clouds' gives points; "
-            "fitters that take points: none installed",
+            "fitter 'descend' takes grid, but data set 'clouds' gives points; fitters that take points: none installed",
         ),
-        ("bare", "images", {"inr": {"name": "jaxy", "backend": "jax"}}, "INR 'jaxy' is jax, but fitter 'descend' is torch"),
+        (
+            "bare",
+            "images",
+            {"inr": {"name": "jaxy", "backend": "jax"}},
+            "INR 'jaxy' is jax, but fitter 'descend' is torch",
+        ),
         (
             "tokens",
             "images",
@@ -255,7 +286,10 @@ def test_parts_that_do_not_fit_are_refused(
     ("overrides", "message"),
     [
         ({"fiter": {"steps": 3}}, "no setting 'fiter'; did you mean 'fitter'? known: data, fitter, inr, joint, reader"),
-        ({"fitter.steps": 3}, "no setting 'fitter.steps'; did you mean 'fitter'? known: data, fitter, inr, joint, reader"),
+        (
+            {"fitter.steps": 3},
+            "no setting 'fitter.steps'; did you mean 'fitter'? known: data, fitter, inr, joint, reader",
+        ),
         ({"data": 5}, "'data' holds settings, as in --set data.train_size=1000; given: 5"),
         ({"joint": 0.1}, "'joint' holds settings, as in --set joint.share=0.01; given: 0.1"),
         ({"reader": 5}, "setting 'reader' takes the name of a reader, as in --set reader=NAME; given: 5"),
@@ -266,7 +300,10 @@ def test_parts_that_do_not_fit_are_refused(
             "no reader is chosen; settings were given for it: depth, lr; "
             "say --set reader=NAME with one of: any, frozen, probe, transformer",
         ),
-        ({"fitter": {"stesp": 3}}, "no setting 'fitter.stesp'; did you mean 'fitter.steps'? known: fitter.lr, fitter.steps"),
+        (
+            {"fitter": {"stesp": 3}},
+            "no setting 'fitter.stesp'; did you mean 'fitter.steps'? known: fitter.lr, fitter.steps",
+        ),
         ({"fitter": {"steps": True}}, "setting fitter.steps=True: input should be a valid integer"),
         ({"inr": {"width": "8"}}, "setting inr.width='8': input should be a valid integer"),
         ({"data": {"name": "x"}}, "no setting 'data.name'; did you mean "),
@@ -287,7 +324,11 @@ def test_an_inr_is_refused_where_the_fitter_adapts_none(cell: Resolve) -> None:
 @pytest.mark.parametrize(
     ("method", "dataset", "message"),
     [
-        ("bear", "images", "no method named 'bear'; did you mean 'bare'? known: bare, joint, layered, tokens, two-stage"),
+        (
+            "bear",
+            "images",
+            "no method named 'bear'; did you mean 'bare'? known: bare, joint, layered, tokens, two-stage",
+        ),
         ("bare", "image", "no data set named 'image'; did you mean 'images'? known: clouds, folder, images, scenes"),
         ("bare", "folder", "data set 'folder': 'folder' needs a place, as in 'folder:PATH'"),
         ("bare", "images:/a", "data set 'images:/a': 'images' takes none, as in 'images'"),
@@ -301,7 +342,9 @@ def test_unknown_names_are_refused_with_the_nearest(cell: Resolve, method: str, 
 
 
 def test_an_unknown_profile_and_a_negative_seed_are_refused(cell: Resolve) -> None:
-    with pytest.raises(UnknownName, match=r"no profile named 'laptob'; did you mean 'laptop'\? known: laptop, paper, smoke"):
+    with pytest.raises(
+        UnknownName, match=r"no profile named 'laptob'; did you mean 'laptop'\? known: laptop, paper, smoke"
+    ):
         cell("bare", profile="laptob")
     with pytest.raises(UsageError, match="a seed is an integer from 0 on; given: -1"):
         cell("bare", seed=-1)

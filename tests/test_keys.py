@@ -70,7 +70,15 @@ def cell(package: tuple[str, Edit], monkeypatch: pytest.MonkeyPatch) -> Cell:
 
     def plugin(kind: Any, module: str, backend: Any = "numpy") -> Plugin:
         target = f"{name}.{module}:{module.capitalize()}"
-        return Plugin(kind=kind, name=module, summary="", target=target, settings="unused:Unused", backend=backend)
+        return Plugin(
+            api_version=1,
+            kind=kind,
+            name=module,
+            summary="",
+            target=target,
+            settings="unused:Unused",
+            backend=backend,
+        )
 
     plugins = {
         "data": plugin("dataset", "data"),
@@ -89,7 +97,14 @@ def cell(package: tuple[str, Edit], monkeypatch: pytest.MonkeyPatch) -> Cell:
         "reader": ReaderSettings(),
         "joint": None,
     }
-    return Cell(Method(name="m", summary="", fitter="fitter"), "data", "smoke", 0, plugins, settings)
+    return Cell(
+        Method(api_version=1, name="m", summary="", fitter="fitter"),
+        "data",
+        "smoke",
+        0,
+        plugins,
+        settings,
+    )
 
 
 def changed(first: Cell, second: Cell, checksum: str = "c", device: str = "cpu") -> tuple[str, ...]:
@@ -144,9 +159,7 @@ def test_another_reader_shares_the_training_and_the_fits(cell: Cell) -> None:
     assert reader is not None
     other = replace(cell, plugins={**cell.plugins, "reader": replace(reader, name="other")})
     assert changed(cell, other) == ("read", "score")
-    none = replace(
-        cell, plugins={**cell.plugins, "reader": None}, settings={**cell.settings, "reader": None}
-    )
+    none = replace(cell, plugins={**cell.plugins, "reader": None}, settings={**cell.settings, "reader": None})
     assert changed(cell, none) == ("read", "score")
 
 
@@ -158,7 +171,17 @@ def test_seed_data_and_device_change_all_stages(cell: Cell) -> None:
 
 def test_names_and_labels_change_nothing(cell: Cell) -> None:
     assert changed(cell, replace(cell, label="x")) == ()
-    assert changed(cell, replace(cell, method=Method(name="n", summary="", fitter="fitter"), profile="paper")) == ()
+    assert (
+        changed(
+            cell,
+            replace(
+                cell,
+                method=Method(api_version=1, name="n", summary="", fitter="fitter"),
+                profile="paper",
+            ),
+        )
+        == ()
+    )
 
 
 def test_the_versions_of_the_frameworks_change_the_stages_that_use_them(
@@ -256,7 +279,8 @@ def test_code_in_a_docstrings_place_counts(package: tuple[str, Edit]) -> None:
 PROGRAM = """
 import json, sys
 from inrbench.keys import fingerprint
-print(json.dumps(list(fingerprint(["inrbench.pipeline", "inrbench_mwt.meta_sgd"], frozenset(["inrbench", "inrbench_mwt"])))))
+packages = frozenset(["inrbench", "inrbench_mwt"])
+print(json.dumps(list(fingerprint(["inrbench.pipeline", "inrbench_mwt.meta_sgd"], packages))))
 """
 
 

@@ -49,7 +49,7 @@ def test_psnr_is_averaged_over_the_episodes_of_a_signal_and_then_over_signals() 
     assert values["psnr_unclamped_db"] == pytest.approx((first + second) / 2 - 10)
     assert values["psnr_global_db"] == pytest.approx(-10 * math.log10(mse.mean()))
     low, high = metrics.mean_interval(np.array([first, second]))
-    assert (values["psnr_db_low"], values["psnr_db_high"]) == (pytest.approx(low), pytest.approx(high))
+    assert (values["psnr_db_low"], values["psnr_db_high"]) == pytest.approx((low, high))
 
 
 def test_the_interval_of_a_reconstruction_is_over_signals_and_not_over_episodes() -> None:

@@ -175,7 +175,7 @@ def test_missing_vectors_are_named(tmp_path: Path) -> None:
 def test_vectors_of_another_record_are_refused(tmp_path: Path) -> None:
     mine = read_record(write_record(tmp_path, record(), VECTORS))
     other = read_record(write_record(tmp_path, record(key="ffff"), {"ids": np.zeros(1)}))
-    os.replace(tmp_path / other["vectors"]["file"], tmp_path / mine["vectors"]["file"])
+    (tmp_path / other["vectors"]["file"]).replace(tmp_path / mine["vectors"]["file"])
     with pytest.raises(RecordError, match=r"are not those of record mwt\+digits-smoke-s0"):
         vectors_of(tmp_path, mine)
 
@@ -208,7 +208,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "records").write_text("")
-    with pytest.raises(RecordError, match=r"cannot write the record .*records.*: File exists; finished stages are kept"):
+    with pytest.raises(
+        RecordError, match=r"cannot write the record .*records.*: File exists; finished stages are kept"
+    ):
         write_record(tmp_path / "records", record())
 
 
@@ -225,7 +227,7 @@ def test_a_folder_of_records_is_a_data_frame_with_dotted_columns(tmp_path: Path)
     )
     assert "log" not in frame.columns
     assert frame.loc[0, "metrics.psnr_db"] == 20.5
-    assert np.isnan(frame.loc[0, "metrics.accuracy"])
+    assert frame["metrics.accuracy"].isna()[0]
     assert frame.loc[1, "metrics.accuracy"] == 0.5
 
 

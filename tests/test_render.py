@@ -78,6 +78,8 @@ def test_a_missing_sample_says_how_to_make_it_again(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path))
     with pytest.raises(InrbenchError) as caught:
         render(RECORD, out=tmp_path / "a.png")
-    message = f"the sample of siren+digits-smoke-s0 is not kept in {tmp_path}; `inrbench run ... --rerun` makes it again"
+    message = (
+        f"the sample of siren+digits-smoke-s0 is not kept in {tmp_path}; `inrbench run ... --rerun` makes it again"
+    )
     assert str(caught.value) == message
     assert not (tmp_path / "a.png").exists()

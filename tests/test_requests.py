@@ -39,8 +39,8 @@ def test_a_sweep_spans_its_cells(sweep: Any) -> None:
         ("siren+digits-smoke-s2", ""),
         ("pixels+digits-smoke-s0", ""),
         ("pixels+digits-smoke-s2", ""),
-        ("siren+digits-smoke-s0", "a narrow siren"),
-        ("siren+digits-smoke-s2", "a narrow siren"),
+        ("siren+digits-smoke-s0-a-narrow-siren", "a narrow siren"),
+        ("siren+digits-smoke-s2-a-narrow-siren", "a narrow siren"),
     ]
     assert load_sweep(sweep()).title == "A sweep"
     narrow = cells[-1].tree()
@@ -50,7 +50,7 @@ def test_a_sweep_spans_its_cells(sweep: Any) -> None:
 def test_what_is_asked_for_goes_above_what_a_file_says(sweep: Any) -> None:
     over = [{"inr": {"width": 5}}]
     cells = cells_of([str(sweep(SWEEP.replace("siren,pixels", "siren")))], profile="laptop", seeds=[7], overrides=over)
-    assert {cell.name for cell in cells} == {"siren+digits-laptop-s7"}
+    assert {(cell.profile, cell.seed) for cell in cells} == {("laptop", 7)}
     assert {cell.tree()["inr"]["width"] for cell in cells} == {5}
     assert sorted(cell.tree()["fitter"]["steps"] for cell in cells) == [3, 300]
 
@@ -65,13 +65,11 @@ def test_cells_that_are_asked_for_twice_are_run_once(sweep: Any) -> None:
     cells = cells_of(["siren+digits", "siren+digits"], profile="smoke", seeds=[0, 0])
     assert len(cells) == 1
     both = cells_of([str(sweep()), "siren+digits"], profile="smoke", seeds=[0])
-    assert [cell.name for cell in both] == ["siren+digits-smoke-s0", "pixels+digits-smoke-s0", "siren+digits-smoke-s0"]
-
-
-def test_a_cell_asked_for_twice_keeps_its_first_label(sweep: Any) -> None:
-    text = "profile: smoke\ncells: [{run: siren+digits, label: first}, {run: siren+digits}]\n"
-    (cell,) = cells_of([str(sweep(text))])
-    assert cell.label == "first"
+    assert [cell.name for cell in both] == [
+        "siren+digits-smoke-s0",
+        "pixels+digits-smoke-s0",
+        "siren+digits-smoke-s0-a-narrow-siren",
+    ]
 
 
 def test_numbers_in_a_sweep_are_read_as_those_of_set(sweep: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from inrbench import cells, keys, runner
 from inrbench.cells import Cell
-from inrbench.errors import BadData, UsageError
+from inrbench.errors import BadData, OutOfMemory, UsageError
 from inrbench.records import read_records, vectors_of
 from inrbench.registry import Registry
 from inrbench.runner import Options, num_threads, plan, run_cells
@@ -24,7 +24,7 @@ from inrbench.plugin import Method, Plugin, hookimpl
 
 def plugin(kind, name, target, **more):
     module = "fake_inrbench_runner.code"
-    return Plugin(kind=kind, name=name, summary="", target=f"{module}:{target}",
+    return Plugin(api_version=1, kind=kind, name=name, summary="", target=f"{module}:{target}",
                   settings=f"{module}:{target}Settings", **more)
 
 @hookimpl
@@ -41,7 +41,8 @@ def inrbench_datasets():
 
 @hookimpl
 def inrbench_methods():
-    return [Method(name="mean", summary="", fitter="mean"), Method(name="sign", summary="", fitter="mean", reader="sign")]
+    parts = [("mean", None), ("sign", "sign")]
+    return [Method(api_version=1, name=name, summary="", fitter="mean", reader=reader) for name, reader in parts]
 
 STARTED, FINISHED = [], []
 
@@ -136,7 +137,7 @@ class Dots:
         values = np.zeros((6, 2, 2, 1), dtype=np.uint8)
         values[1::2] = 200
         labels = np.arange(6) % 2
-        return {"train": GridSignals(values, labels), "test": GridSignals(values[:4], labels[:4])}
+        return {"train": GridSignals(values, labels), "test": GridSignals(values[:4], labels[:4], np.arange(6, 10))}
 """
 
 
@@ -310,13 +311,13 @@ def test_a_part_that_refuses_its_settings_stops_everything_before_it_runs(world:
         plan([cell(), cell("build")], options)
     message = "mean+dots-smoke-s0: a part refuses its settings: these settings do not go together"
     assert str(caught.value) == message
-    with pytest.raises(Exception, match="mean.dots-smoke-s0: its parts do not fit into memory: far too large"):
+    with pytest.raises(OutOfMemory, match=r"mean.dots-smoke-s0: its parts do not fit into memory: far too large"):
         plan([cell("build-memory")], options)
     assert world.CALLS == []
 
 
 def test_too_many_signals_stop_everything_before_it_runs(world: ModuleType, options: Options) -> None:
-    with pytest.raises(UsageError, match="setting data.test_size=5: there are only 4 signals"):
+    with pytest.raises(UsageError, match=r"setting data.test_size=5: there are only 4 signals"):
         plan([cell(), cell(test_size=5)], options)
 
 

@@ -57,7 +57,10 @@ def test_a_subset_is_drawn_from_the_whole_split_and_keeps_its_order() -> None:
 
 
 def test_the_validation_split_does_not_depend_on_the_subset() -> None:
-    assert selected(validation=0.2, train_size=5).validation.ids.tolist() == selected(validation=0.2).validation.ids.tolist()
+    assert (
+        selected(validation=0.2, train_size=5).validation.ids.tolist()
+        == selected(validation=0.2).validation.ids.tolist()
+    )
 
 
 def test_metrics_can_be_computed_on_validation() -> None:

@@ -44,7 +44,11 @@ class Needy(Settings):
 
 
 def test_the_later_tree_is_above_the_earlier() -> None:
-    trees = [{"fitter": {"steps": 1, "lr": 0.1}}, {"fitter": {"steps": 2}}, {"fitter": {"steps": 3}, "data": {"a": 1}}]
+    trees: list[dict[str, Any]] = [
+        {"fitter": {"steps": 1, "lr": 0.1}},
+        {"fitter": {"steps": 2}},
+        {"fitter": {"steps": 3}, "data": {"a": 1}},
+    ]
     assert merge(*trees) == {"fitter": {"steps": 3, "lr": 0.1}, "data": {"a": 1}}
 
 
@@ -187,7 +191,7 @@ def test_a_choice_names_what_is_allowed() -> None:
 
 def test_validated_settings_never_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        validated(Outer, {}, "fitter").steps = 5  # type: ignore[misc]
+        validated(Outer, {}, "fitter").steps = 5
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_damaged_sample_is_an_error(tmp_path: Path) -> None:
     stages.keep_sample(rows(2), {}, 0, images(2))
     path = tmp_path / "k4" / "sample.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(BadData, match="sample.safetensors is damaged"):
+    with pytest.raises(BadData, match=r"sample.safetensors is damaged"):
         stages.sample()
 
 

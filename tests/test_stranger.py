@@ -40,9 +40,9 @@ packages = ["{module}"]
 RECORD = """
 from inrbench.plugin import Method, Plugin, hookimpl
 
-def record(kind, name, target, settings, **more):
+def record(kind, name, target, settings, api_version=1, **more):
     module = "inrbench_stranger"
-    return Plugin(kind=kind, name=name, summary="", target=f"{module}.code:{target}",
+    return Plugin(kind=kind, name=name, summary="", api_version=api_version, target=f"{module}.code:{target}",
                   settings=f"{module}.settings:{settings}", **more)
 
 """

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from inrbench.backends.torch.batched_linear import batched_linear
 
 

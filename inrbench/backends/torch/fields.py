@@ -32,7 +32,10 @@ class Field(Protocol):
     def apply(
         self, arrays: Tensors, coords: Float[Tensor, "... points coord_dim"]
     ) -> Float[Tensor, "signals points channels"]:
-        """The output at ``coords``, each in [-1, 1]; an array without signals in front is shared by all."""
+        """The output at ``coords``, each in [-1, 1]; an array without signals in front is shared by all.
+
+        Where no array has signals in front, neither has the output.
+        """
         ...
 
     def convention(self) -> Mapping[str, Any]:

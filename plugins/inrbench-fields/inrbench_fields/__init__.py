@@ -22,6 +22,7 @@ def inrbench_inrs() -> list[Plugin]:
     return [
         Plugin(
             kind="inr",
+            api_version=1,
             name="siren",
             summary="sine layers; ω, initialisation, coordinates and output range are settings",
             backend="torch",
@@ -40,6 +41,7 @@ def inrbench_fitters() -> list[Plugin]:
     return [
         Plugin(
             kind="fitter",
+            api_version=1,
             name="gradient-descent",
             summary="every signal fitted on its own, from a random initialisation, by Adam or SGD",
             backend="torch",
@@ -57,6 +59,7 @@ def inrbench_methods() -> list[Method]:
     """SIREN fitted to each signal."""
     return [
         Method(
+            api_version=1,
             name="siren",
             summary="one SIREN a signal, fitted by plain gradient descent; reconstruction only",
             inr="siren",

@@ -68,7 +68,7 @@ class Siren:
             hidden = sine(before if omega == 1.0 else omega * before)
         output = _affine(hidden, arrays["output.weight"], arrays["output.bias"])
         scale = arrays.get("output.scale")
-        return output if scale is None else output * scale
+        return output if scale is None else output * scale.unsqueeze(-2)
 
     def convention(self) -> Mapping[str, Any]:
         """Where ω stands, how it was initialised, the coordinates' frame, and the output's range."""

@@ -13,6 +13,7 @@ __all__ = ["inrbench_datasets"]
 def _record(name: str, module: str, stem: str, summary: str, source: str, *, scheme: bool = False) -> Plugin:
     return Plugin(
         kind="dataset",
+        api_version=1,
         name=name,
         summary=summary,
         target=f"inrbench_images.{module}:{stem}",

@@ -23,6 +23,7 @@ def inrbench_fitters() -> list[Plugin]:
     return [
         Plugin(
             kind="fitter",
+            api_version=1,
             name="meta-sgd",
             summary="k steps of gradient descent from a learned initialisation with a learned rate per parameter",
             backend="torch",
@@ -44,6 +45,7 @@ def inrbench_readers() -> list[Plugin]:
     return [
         Plugin(
             kind="reader",
+            api_version=1,
             name="weight-transformer",
             summary="a transformer whose tokens are the neurons of a field's hidden layers",
             backend="torch",
@@ -64,6 +66,7 @@ def inrbench_methods() -> list[Method]:
 
     def method(name: str, summary: str, **changes: object) -> Method:
         return Method(
+            api_version=1,
             name=name,
             summary=summary,
             inr="siren",

@@ -68,7 +68,7 @@ class MetaSGD:
         self.settings, self.spec, self.field = settings, spec, inr
         example = inr.init(torch.Generator().manual_seed(0))
         self.shapes = {name: tuple(array.shape) for name, array in example.items()}
-        self.adapted = [name for name in self.shapes if not name.startswith("output.")]
+        self.adapted = [name for name in self.shapes if not name.startswith(settings.outer_only)]
         shapes = {name: self.shapes[name] for name in self.adapted}
         self.layout = Layout("weights", shapes, "shared", inr.convention())
         self.theta: Tensors = {}

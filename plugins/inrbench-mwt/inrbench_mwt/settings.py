@@ -13,6 +13,7 @@ class MetaSGDSettings(Settings):
     """Meta-SGD (Li et al., 2017, arXiv 1707.03835) on a field's sine layers."""
 
     steps: int = setting(6, "inner steps k", ge=1)
+    outer_only: str = setting("output.", "arrays whose names begin so are not adapted, but learned in the outer loop")
     rates: Literal["per-step", "shared"] = setting("per-step", "learned inner rates: a row for each step, or one row")
     rate_low: float = setting(0.1, "inner rates start uniform from here ...")
     rate_high: float = setting(1.0, "... to here")

@@ -22,6 +22,7 @@ def inrbench_readers() -> list[Plugin]:
     return [
         Plugin(
             kind="reader",
+            api_version=1,
             name="mlp",
             summary="a multilayer perceptron on all values of a representation, standardised",
             backend="torch",
@@ -40,6 +41,7 @@ def inrbench_fitters() -> list[Plugin]:
     return [
         Plugin(
             kind="fitter",
+            api_version=1,
             name="samples",
             summary="no representation at all: hands the signal's own values on, for controls",
             backend="numpy",
@@ -56,6 +58,7 @@ def inrbench_methods() -> list[Method]:
     """The pixel control."""
     return [
         Method(
+            api_version=1,
             name="pixels",
             summary="control: an MLP on the raw pixels, about as large as MWT's reader",
             fitter="samples",
