@@ -23,6 +23,7 @@ def run(
     seeds: Sequence[int] | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
+    threads: int | None = None,
     data_root: str | Path | None = None,
     records: str | Path = "records",
     unofficial_data: bool = False,
@@ -41,8 +42,8 @@ def run(
 
     wanted = [what] if isinstance(what, str) else list(what)
     cells: list[Cell] = cells_of(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])
-    options = Options(Path(records), None if data_root is None else Path(data_root), unofficial_data, device)
-    options = Options(**{**options.__dict__, "rerun": rerun})
+    root = None if data_root is None else Path(data_root)
+    options = Options(Path(records), root, unofficial_data, device, threads, rerun)
     report = (lambda line: None) if quiet else print
     found = run_cells(plan(cells, options), options, report, quiet=quiet)
     return pd.DataFrame([dict(flatten({k: v for k, v in record.items() if k != "log"})) for record in found])

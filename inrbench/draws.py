@@ -14,13 +14,21 @@ __all__ = ["generator", "number"]
 
 def number(seed: int, *purpose: object) -> int:
     """A 128-bit number that depends on ``seed`` and ``purpose`` alone (strings and integers)."""
-    key = "\x1f".join([str(int(seed)), *(part if isinstance(part, str) else f"#{_integer(part)}" for part in purpose)])
+    words = (_word(part) if isinstance(part, str) else f"#{_integer(part)}" for part in purpose)
+    key = "\x1f".join([str(int(seed)), *words])
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=16).digest(), "little")
 
 
 def generator(seed: int, *purpose: object) -> np.random.Generator:
     """The generator of (``seed``, ``*purpose``): Philox, keyed by their hash."""
     return np.random.Generator(np.random.Philox(key=number(seed, *purpose)))
+
+
+def _word(part: str) -> str:
+    """``part``, written so that no other purpose reads the same: # marks an integer, U+001F parts the words."""
+    if part[:1] not in ("#", "$") and "\x1f" not in part:
+        return part
+    return "$" + part.replace("$", "$$").replace("\x1f", "$_")
 
 
 def _integer(part: object) -> int:

@@ -83,7 +83,8 @@ def fingerprint(modules: Iterable[str], packages: frozenset[str]) -> dict[str, s
         if path is None:
             continue
         found[name], imports = _read(path, path.stat().st_mtime_ns, name)
-        todo.extend(imports)
+        if name != "inrbench":  # its names are loaded when they are asked for: what is used is imported by its own name
+            todo.extend(imports)
         parent = name.rpartition(".")[0]
         if parent:
             todo.append(parent)

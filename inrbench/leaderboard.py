@@ -215,7 +215,8 @@ def paired_difference(first: Row, second: Row, metric: str) -> tuple[float, floa
 
 
 def _row(records: Sequence[Record]) -> Row:
-    ordered = tuple(sorted(records, key=lambda record: record["seed"]))
+    newest = {record["seed"]: record for record in sorted(records, key=lambda record: str(record["finished"]))}
+    ordered = tuple(newest[seed] for seed in sorted(newest))
     first = ordered[0]
     control = first["facts"]["shuffled_labels"] or first["facts"]["scope"] == "samples"
     name = first["label"] or first["method"]

@@ -77,8 +77,10 @@ def _neural_data_set(fitter: Fitter, trained: Trained, data: Selected, run: Cell
     rows = {}
     for name, (signals, labels) in splits.items():
         with run.checkpoints_in(stages.path("fit"), f"{name}-"):
-            fitted = _fitted(fitter, signals, run, f"fit {name}", clock="fit_train")
-            rows[name] = (Representations.joined(fitted), labels)
+            fitted = Representations.joined(_fitted(fitter, signals, run, f"fit {name}", clock="fit_train"))
+        if not np.array_equal(fitted.ids, signals.ids):
+            raise InrbenchError(f"the fitter gave {len(fitted)} representations for {len(signals)} {name} signals")
+        rows[name] = (fitted, labels)
     return NeuralDataSet(trained.shared, rows, {"keys": stages.keys})
 
 

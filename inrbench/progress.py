@@ -100,6 +100,8 @@ class Task:
 
     def advance(self, steps: int = 1) -> None:
         """So many steps more are done."""
+        if steps == 0:
+            return
         self.done += steps
         now = time.perf_counter()
         if self.timed_from is None:

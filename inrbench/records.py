@@ -77,14 +77,15 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # not UTF-8 and no JSON are ValueErrors
         raise RecordError(f"record {path} cannot be read: {error}") from error
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise RecordError(f"record {path} has schema {schema}, this inrbench reads up to {SCHEMA}: update it")
     missing = [key for key in FIELDS if not isinstance(record, dict) or key not in record]
     if missing:
         raise RecordError(f"record {path} is damaged: it has no {', '.join(missing)}")
     wrong = [key for key, kind in FIELDS.items() if not isinstance(record[key], kind)]
     if wrong:
         raise RecordError(f"record {path} is damaged: {wrong[0]} holds what does not belong there")
-    if record["schema"] > SCHEMA:
-        raise RecordError(f"record {path} has schema {record['schema']}, this inrbench reads up to {SCHEMA}: update it")
     return dict(record)
 
 

@@ -22,7 +22,7 @@ import yaml
 
 from inrbench.cells import Cell, parse_grid, resolve
 from inrbench.errors import UsageError
-from inrbench.settings import Settings, merge, setting, validated
+from inrbench.settings import Settings, merge, setting, tree_of, validated
 
 __all__ = ["Sweep", "cells_of", "load_sweep"]
 
@@ -75,12 +75,15 @@ def cells_of(
         if text.endswith((".yaml", ".yml")):
             sweep = load_sweep(Path(text))
             for line in sweep.cells:
-                settings = merge(*(_tree(key, value) for key, value in line.set.items()))
+                settings = merge(*(tree_of(key, value) for key, value in line.set.items()))
                 over = [settings, *overrides]
                 cells += _grid(line.run, profile or sweep.profile, seeds or sweep.seeds, over, line.label)
         else:
             cells += _grid(text, profile or "paper", seeds or [0], overrides, "")
-    return list({(cell.name, str(cell.tree())): cell for cell in cells}.values())
+    found: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        found.setdefault((cell.name, str(cell.tree())), cell)
+    return list(found.values())
 
 
 def _grid(
@@ -91,10 +94,3 @@ def _grid(
         for method, dataset in parse_grid(text)
         for seed in seeds
     ]
-
-
-def _tree(key: str, value: Any) -> dict[str, Any]:
-    tree: Any = value
-    for part in reversed(key.split(".")):
-        tree = {part: tree}
-    return dict(tree)

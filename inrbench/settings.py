@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -138,13 +138,24 @@ def parse_assignment(text: str) -> dict[str, Any]:
         value = yaml.safe_load(raw) if raw.strip() else None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise BadSetting(f"--set {path}: {raw!r} is not a YAML value: {str(error).splitlines()[0]}") from error
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    tree: Any = value
-    for key in reversed(keys):
+    return tree_of(path.strip(), value)
+
+
+def tree_of(path: str, value: Any) -> dict[str, Any]:
+    """``value`` at the dotted ``path``; in what YAML 1.1 takes for text ``1e-4`` is a number too."""
+    tree: Any = _number(value)
+    for key in reversed(path.split(".")):
         tree = {key: tree}
     return dict(tree)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _number(inner) for key, inner in value.items()}
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
@@ -152,26 +163,36 @@ def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a typo explains what is missing
         path = [str(part) for part in first["loc"]]
         key = ".".join([where, *path])
         if first["type"] == "extra_forbidden":
             known = [".".join([where, *path[:-1], name]) for name in _fields_at(model, path[:-1])]
             raise BadSetting(f"no setting {key!r}; {nearest(key, known)}") from None
         if first["type"] == "missing":
-            raise BadSetting(f"setting {key!r} has no default and must be given, as --set {key}=VALUE") from None
+            hint = "" if "." in where else f", as --set {key}=VALUE"  # a sweep's file has a dot, a part has none
+            raise BadSetting(f"setting {key!r} has no default and must be given{hint}") from None
         message = first["msg"][0].lower() + first["msg"][1:]
         raise BadSetting(f"setting {key}={first['input']!r}: {message}") from None
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
     for name in path:
+        if name.isdigit():
+            continue  # a place in a list of models
         field = model.model_fields.get(name)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
             return []
         model = inner
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in ``Model``, ``Model | None`` or ``list[Model]``; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -186,9 +207,9 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def stage_of(model: type[BaseModel], path: list[str], first: Stage) -> Stage:
     """From which stage on the setting at ``path`` matters; ``first`` where the model does not say."""
     stage = first
-    current: Any = model
+    current: type[BaseModel] | None = model
     for name in path:
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        if current is None:
             break
         field = current.model_fields.get(name)
         if field is None:
@@ -196,5 +217,5 @@ def stage_of(model: type[BaseModel], path: list[str], first: Stage) -> Stage:
         extra = field.json_schema_extra
         if isinstance(extra, dict) and isinstance(extra.get("stage"), str):
             stage = extra["stage"]  # type: ignore[assignment]
-        current = field.annotation
+        current = _model_in(field.annotation)
     return stage
