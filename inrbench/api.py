@@ -17,7 +17,7 @@ __all__ = ["run"]
 
 
 def run(
-    what: str | Sequence[str],
+    what: str | Path | Sequence[str | Path],
     *,
     profile: str | None = None,
     seeds: Sequence[int] | None = None,
@@ -40,7 +40,7 @@ def run(
 
     from inrbench.settings import flatten
 
-    wanted = [what] if isinstance(what, str) else list(what)
+    wanted = [str(what)] if isinstance(what, str | Path) else [str(one) for one in what]
     cells: list[Cell] = cells_of(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])
     root = None if data_root is None else Path(data_root)
     options = Options(Path(records), root, unofficial_data, device, threads, rerun)

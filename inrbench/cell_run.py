@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -96,6 +96,7 @@ class CellRun:
         first = self._restored(path, total, restore)
         start = saved = time.perf_counter()
         self.seconds["resumed"] = self.seconds.get("resumed", 0.0) + self.resumed_s
+        kept = False
         with self.progress.task(name, total, done=first) as task:
             for step in range(first, total):
                 yield step
@@ -103,11 +104,20 @@ class CellRun:
                 now = time.perf_counter()
                 if path is not None and (self.stop.is_set() or now - saved > self.checkpoint_every_s):
                     meta = {"step": str(step + 1), "total": str(total), "seconds": str(self.resumed_s + now - start)}
-                    save_arrays(path, state(), meta)
+                    kept = self._checkpoint(path, state(), meta)
                     saved = time.perf_counter()
                 if self.stop.is_set():
-                    kept = f"; step {step + 1} of {total} is kept: the same command goes on from there" if path else ""
-                    raise Interrupted(f"stopped while doing {name}{kept}")
+                    where = f"; step {step + 1} of {total} is kept: the same command goes on from there" if kept else ""
+                    raise Interrupted(f"stopped while doing {name}{where}")
+
+    def _checkpoint(self, path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> bool:
+        """Whether the checkpoint could be written; a full disk is said, and the stage goes on."""
+        try:
+            save_arrays(path, arrays, metadata)
+        except OSError as error:
+            log.warning("no checkpoint at %s (%s); going on without", path, error.strerror or error)
+            return False
+        return True
 
     def _restored(self, path: Path | None, total: int, restore: Callable[[Arrays], None]) -> int:
         if path is None or not path.exists():

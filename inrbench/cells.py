@@ -77,7 +77,7 @@ class Cell:
                 tree[part] = None
             else:
                 named = {} if plugin is None or part == "data" else {"name": plugin.name, "backend": plugin.backend}
-                tree[part] = named | model.model_dump()
+                tree[part] = named | model.model_dump(mode="json")
         return tree
 
     def build(self) -> Built:
@@ -150,7 +150,7 @@ def resolve(
         chosen.for_dataset.get(data.name, {}),
         chosen.profiles.get(profile, {}),
         chosen.profiles_for_dataset.get(profile, {}).get(data.name, {}),
-        *overrides,
+        merge(*overrides),  # together first: `reader.width=64` before `reader=mlp` is meant for the mlp
     )
     for key in tree:
         if key not in PARTS:

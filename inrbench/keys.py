@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inrbench.cells import Cell
-from inrbench.plugin import Plugin
+from inrbench.plugin import KINDS, Plugin
 from inrbench.registry import registry
 from inrbench.settings import Stage, flatten, stage_of
 
@@ -49,6 +49,8 @@ def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, 
             for key, value in flatten(model.model_dump()):
                 own[stage_of(type(model), key.split("."), first[part])][f"{part}.{key}"] = value
     packages = frozenset(_packages())
+    listing = {entry.module for kind in KINDS for entry in registry().entries(kind)}
+    records = frozenset(listing - {plugin.target.partition(":")[0] for plugin in _plugins(cell)})
     result: dict[str, dict[str, Any]] = {}
     before = ""
     for stage in STAGES:
@@ -61,17 +63,20 @@ def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, 
             "seed": cell.seed,
             "data": checksum,
             "device": device_kind,
-            "code": fingerprint(modules, packages),
+            "code": fingerprint(modules, packages, records),
             "versions": _versions(plugins),
         }
         before = _digest(result[stage])
     return result
 
 
-def fingerprint(modules: Iterable[str], packages: frozenset[str]) -> dict[str, str]:
+def fingerprint(
+    modules: Iterable[str], packages: frozenset[str], records: frozenset[str] = frozenset()
+) -> dict[str, str]:
     """A hash of the source of each module reachable from ``modules`` by imports within ``packages``.
 
-    Docstrings, comments and layout do not count; imports inside functions do.
+    Docstrings, comments and layout do not count; imports inside functions do. What a package of ``records`` imports is
+    not followed from there: what it says is in the settings.
     """
     found: dict[str, str] = {}
     todo = list(modules)
@@ -83,12 +88,18 @@ def fingerprint(modules: Iterable[str], packages: frozenset[str]) -> dict[str, s
         if path is None:
             continue
         found[name], imports = _read(path, path.stat().st_mtime_ns, name)
-        if name != "inrbench":  # its names are loaded when they are asked for: what is used is imported by its own name
+        if (
+            name != "inrbench" and name not in records
+        ):  # what code uses of what such a package imports, it imports by its own name
             todo.extend(imports)
         parent = name.rpartition(".")[0]
         if parent:
             todo.append(parent)
     return dict(sorted(found.items()))
+
+
+def _plugins(cell: Cell) -> list[Plugin]:
+    return [plugin for plugin in cell.plugins.values() if plugin is not None]
 
 
 def _packages() -> Iterable[str]:
@@ -102,7 +113,14 @@ def _packages() -> Iterable[str]:
 
 @functools.cache
 def _source(name: str) -> Path | None:
-    """The file of a module, found without importing it (its parents are)."""
+    """The file of a module, found without importing anything; None for what is no module of source code."""
+    parent, _, leaf = name.rpartition(".")
+    if parent:
+        package = _source(parent)
+        if package is None or package.name != "__init__.py":
+            return None
+        files = (package.parent / leaf / "__init__.py", package.parent / f"{leaf}.py")
+        return next((file for file in files if file.is_file()), None)
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, AttributeError, ValueError):

@@ -92,6 +92,8 @@ def _score(
     represents = fitter.facts().scope != "samples"  # the samples themselves have no reconstruction to measure
     start = 0
     for rows in _fitted(fitter, data.scored, run, f"fit {data.scored_split}", "fit"):
+        if not np.array_equal(rows.ids, data.scored.ids[start : start + len(rows)]):
+            raise InrbenchError(f"the fitter's rows from {start} on are not those of the scored signals, in order")
         entries = data.scored.take(np.arange(start, start + len(rows)))
         shard_errors = np.zeros((2, len(rows)))
         if represents:

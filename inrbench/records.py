@@ -99,6 +99,8 @@ def vectors_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Array]:
     """The vectors of a record: ids, mse, and where it classifies logits, labels and correct."""
     if "vectors" not in record:
         return {}
+    if not isinstance(record["vectors"], dict) or not {"file", "digest"} <= record["vectors"].keys():
+        raise RecordError(f"record {record['cell']} is damaged: its vectors are not named")
     path = folder / record["vectors"]["file"]
     if not path.exists():
         raise RecordError(f"the vectors {path} of record {record['cell']} are missing")

@@ -171,7 +171,7 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
     device_peak = engine(cell.backend).peak_memory_bytes(one.device)
     document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
     document["finished"] = now()
-    every = max(1, len(run.history) // LOGGED_POINTS)
+    every = max(1, -(-len(run.history) // LOGGED_POINTS))
     document["log"] = run.history[::every]
     document = read_record(write_record(options.records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)

@@ -41,6 +41,8 @@ def select(splits: Mapping[str, Signals], settings: DataSettings, seed: int) -> 
         raise BadData("the data set gives signals of train and of test the same ids; ids must be unique over splits")
     order = draws.generator(INDEX_SEED, "validation").permutation(len(whole))
     held_out = round(settings.validation * len(whole))
+    if 0 < len(whole) <= held_out:
+        raise BadSetting(f"setting data.validation={settings.validation}: that leaves none of {len(whole)} to train on")
     validation = whole.take(np.sort(order[:held_out]))
     train = _subset(whole.take(np.sort(order[held_out:])), settings.train_size, "data.train_size")
     if settings.scored == "validation" and held_out == 0:

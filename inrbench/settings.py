@@ -121,7 +121,7 @@ def _merge_into(result: dict[str, Any], tree: Mapping[str, Any], *, top: bool) -
         old = result.get(key)
         if not isinstance(value, Mapping):
             result[key] = value
-        elif not isinstance(old, dict) or (top and "name" in value and value["name"] != old.get("name")):
+        elif not isinstance(old, dict) or (top and value.get("name", old.get("name")) != old.get("name") is not None):
             result[key] = {}
             _merge_into(result[key], value, top=False)
         else:

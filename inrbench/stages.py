@@ -102,7 +102,7 @@ class Stages:
             "compile_s": str(trained.compile_s),
             "seconds": json.dumps({name: run.seconds[name] for name in clocks if name in run.seconds}),
         }
-        save_arrays(folder / "trained.safetensors", arrays, metadata)
+        self._save(folder / "trained.safetensors", arrays, metadata)
 
     def keep_sample(self, rows: Representations, shared: Mapping[str, Array], start: int, entries: Signals) -> None:
         """Keep the first scored representations (``start`` is 0 for the first shard; later shards are not kept)."""
@@ -116,7 +116,14 @@ class Stages:
         if stacked is not None and stacked[1][0].nbytes <= LARGEST_ORIGINAL:
             _, values, (scale, offset) = stacked
             arrays["originals"] = values.astype(np.float32) * np.float32(scale) + np.float32(offset)
-        save_arrays(folder / "sample.safetensors", arrays, {"layout": json.dumps(asdict(rows.layout))})
+        self._save(folder / "sample.safetensors", arrays, {"layout": json.dumps(asdict(rows.layout))})
+
+    def _save(self, path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+        """Save, or say why not and go on: what was computed still counts, it only cannot be taken up again."""
+        try:
+            save_arrays(path, arrays, metadata)
+        except OSError as error:
+            log.warning("a finished stage cannot be kept at %s (%s); going on without", path, error.strerror or error)
 
     def sample(self) -> Sample | None:
         """The kept sample of this cell; None where there is none. Raises BadData where it is damaged."""

@@ -121,7 +121,7 @@ def test_parts_too_large_for_the_machine_end_in_one_line() -> None:
         ("a: 2020-13-45", "sweep file 'sweep.yaml' is not YAML: month must be in 1..12"),
         ("a: !!python/object/apply:os.system [ls]", "sweep file 'sweep.yaml' is not YAML: could not determine a const"),
         ("cells: []", "setting sweep.yaml.cells=[]: list should have at least 1 item"),
-        ("cels: []", "setting 'sweep.yaml.cells' has no default and must be given"),
+        ("cels: []", "no setting 'sweep.yaml.cels'; did you mean 'sweep.yaml.cells'"),
         ("seeds: [-1]\ncells: [{run: mwt+digits}]", "a seed is an integer from 0 on; given: -1"),
         ("cells: [{run: mwt+digits, set: {fitter.step: 3}}]", "no setting 'fitter.step'; did you mean 'fitter.steps'"),
     ],

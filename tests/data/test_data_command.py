@@ -42,8 +42,22 @@ class Tiny:
 class Listed:
     plugins = (
         Plugin(api_version=1, kind="dataset", name="own", summary="", target="x:y", settings="x:y", scheme=True),
-        Plugin(api_version=1, kind="dataset", name="tiny", summary="", target="tiny_data:Tiny", settings="tiny_data:Settings"),
-        Plugin(api_version=1, kind="dataset", name="torn", summary="", target="not_there:Torn", settings="not_there:Settings"),
+        Plugin(
+            api_version=1,
+            kind="dataset",
+            name="tiny",
+            summary="",
+            target="tiny_data:Tiny",
+            settings="tiny_data:Settings",
+        ),
+        Plugin(
+            api_version=1,
+            kind="dataset",
+            name="torn",
+            summary="",
+            target="not_there:Torn",
+            settings="not_there:Settings",
+        ),
     )
 
     def all(self, kind: str) -> list[Plugin]:

@@ -96,6 +96,8 @@ def train_jointly(
     stacked = train.stacked()
     if stacked is None:
         raise Refused("joint training takes signals that share one grid")
+    if len(train) == 0:
+        raise Refused("there is no training signal: this data set has none, or data.validation takes them all")
     domain, stored, (scale, offset) = stacked
     images = torch.as_tensor(np.ascontiguousarray(stored)).to(run.device)
     coords = coords_of(domain, run.device)
