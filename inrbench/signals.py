@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from inrbench.domains import Array, Domain, Grid
 
-__all__ = ["GridSignals", "Part", "PartSpec", "SignalSpec", "Signals"]
+__all__ = ["GridSignals", "Part", "PartSpec", "SignalSpec", "Signals", "numbered"]
 
 
 @dataclass(frozen=True)
@@ -144,3 +144,12 @@ class GridSignals:
     def unlabelled(self) -> GridSignals:
         """The same signals without labels."""
         return replace(self, labels=None)
+
+
+def numbered(splits: Mapping[str, GridSignals]) -> dict[str, GridSignals]:
+    """The same splits with ids that run on from one to the next, so that no two signals share one."""
+    first, result = 0, {}
+    for name, signals in splits.items():
+        result[name] = replace(signals, ids=np.arange(first, first + len(signals)))
+        first += len(signals)
+    return result

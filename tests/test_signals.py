@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inrbench.domains import Grid
-from inrbench.signals import GridSignals, Part, PartSpec, SignalSpec
+from inrbench.signals import GridSignals, Part, PartSpec, SignalSpec, numbered
 
 
 def images(count: int = 4) -> GridSignals:
@@ -77,3 +77,9 @@ def test_a_spec_of_two_parts_adds_their_channels() -> None:
     sound = PartSpec("points", (100,), 3, 2, "sound")
     spec = SignalSpec((video, sound, video))
     assert (spec.coord_dim, spec.channels, spec.domains) == (3, 8, ("grid", "points"))
+
+
+def test_numbered_splits_share_no_id_and_keep_their_order() -> None:
+    splits = numbered({"train": GridSignals(np.zeros((3, 2, 1))), "test": GridSignals(np.zeros((2, 2, 1)))})
+    assert splits["train"].ids.tolist() == [0, 1, 2]
+    assert splits["test"].ids.tolist() == [3, 4]

@@ -11,7 +11,7 @@ from inrbench.data import AboutData, OfficialFile, md5
 from inrbench.domains import Array
 from inrbench.errors import BadData, BadSetting
 from inrbench.settings import DataSettings
-from inrbench.signals import GridSignals, PartSpec, Signals, SignalSpec
+from inrbench.signals import GridSignals, PartSpec, Signals, SignalSpec, numbered
 from inrbench_images.citations import CITATIONS
 from inrbench_images.plain_pickle import read_plain_pickle
 
@@ -116,7 +116,8 @@ class Cifar10:
             raise ValueError(f"data set {self.name!r} is read from a folder; none was given")
         place = folder / self.folder
         self._check_class_names(place / self.meta)
-        return {split: self._signals([place / batch for batch in names]) for split, names in self.batches.items()}
+        read = {split: self._signals([place / batch for batch in names]) for split, names in self.batches.items()}
+        return numbered(read)
 
     def _check_class_names(self, path: Path) -> None:
         meta = read_plain_pickle(path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from inrbench.domains import Array
 from inrbench.errors import BadData
-from inrbench.signals import GridSignals, Signals
+from inrbench.signals import GridSignals, numbered
 
 __all__ = ["Decoded", "Writer"]
 
@@ -52,9 +52,9 @@ class Decoded:
     def __init__(self, place: Path) -> None:
         self.place = place
 
-    def read(self, size: int, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Signals] | None:
+    def read(self, size: int, splits: tuple[str, ...] = ("train", "test")) -> dict[str, GridSignals] | None:
         """The splits, memory-mapped; None where the cache does not hold them or holds something damaged."""
-        found: dict[str, Signals] = {}
+        found: dict[str, GridSignals] = {}
         for split in splits:
             try:
                 # copy on write: frameworks want writable arrays, and what they write never reaches the file
@@ -65,7 +65,7 @@ class Decoded:
             if images.dtype != np.uint8 or images.shape != (len(labels), size, size, 3) or labels.dtype != np.int64:
                 return None
             found[split] = GridSignals(images, labels)
-        return found
+        return numbered(found)
 
     @contextmanager
     def writing(self, counts: Mapping[str, int], size: int) -> Iterator[Writer]:

@@ -10,7 +10,7 @@ import numpy as np
 from inrbench.data import AboutData, OfficialFile, md5, sha256
 from inrbench.errors import BadData, BadSetting
 from inrbench.settings import DataSettings
-from inrbench.signals import GridSignals, PartSpec, Signals, SignalSpec
+from inrbench.signals import GridSignals, PartSpec, Signals, SignalSpec, numbered
 from inrbench_images.citations import CITATIONS
 from inrbench_images.idx import read_idx
 
@@ -164,7 +164,9 @@ class Mnist:
             if path is None:
                 raise BadData(f"{self.name}: {file.path} missing in {folder}")
             paths[part] = path
-        return {split: _signals(paths[f"{split} images"], paths[f"{split} labels"]) for split in ("train", "test")}
+        return numbered(
+            {split: _signals(paths[f"{split} images"], paths[f"{split} labels"]) for split in ("train", "test")}
+        )
 
 
 def _signals(images: Path, labels: Path) -> GridSignals:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import inrbench_images
 import numpy as np
 import pytest
 
-from inrbench.data import AboutData
+from inrbench.cells import build_dataset
+from inrbench.data import AboutData, open_dataset
 from inrbench.errors import BadSetting
 from inrbench.plugin import Plugin
+from inrbench.registry import registry
 from inrbench.settings import DataSettings, load_target
 
 RECORDS = list(inrbench_images.inrbench_datasets())
@@ -73,3 +76,12 @@ def test_the_spec_is_known_without_the_data(record: Plugin) -> None:
 def test_a_name_that_takes_no_place_refuses_one(record: Plugin) -> None:
     with pytest.raises(BadSetting, match="takes nothing behind a colon; given: 'place'"):
         build(record, "place")
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "digits"])
+def test_no_signal_of_test_has_the_id_of_one_of_train(name: str, real_data_root: Path) -> None:
+    plugin = registry().find("dataset", name)
+    dataset = build_dataset(plugin, name, load_target(plugin.settings, name)())
+    splits = open_dataset(name, dataset, real_data_root, unofficial=True, download=False).splits
+    together = np.concatenate([splits["train"].ids, splits["test"].ids])
+    assert len(np.unique(together)) == len(together)

@@ -40,7 +40,7 @@ LAPTOP: dict[str, Any] = {
     "inr": {"width": 64},
     "fitter": {"steps": 4, "lr": 2e-3, "lr_rates": 3e-2, "train": {"epochs": 1.0, "batch_size": 4}},
     "reader": {"blocks": 4, "lr": 2e-3, "train": {"epochs": 1.0, "batch_size": 4}},
-    "data": {"train_size": 8000, "test_size": 1000},
+    "data": {"train_size": 7000, "test_size": 1000},
 }
 #: All of the small signals, ten times; leaderboards/mwt-above-wt-tuning.yaml lists the rates that were tried.
 LAPTOP_FOR_DATASET: dict[str, Any] = {
@@ -50,8 +50,8 @@ LAPTOP_FOR_DATASET: dict[str, Any] = {
         "reader": {"blocks": 3, "train": {"epochs": 10.0, "batch_size": 16}},
         "data": {"train_size": None, "test_size": None},
     },
-    "cifar10": {"data": {"train_size": 6000}},
-    "cifar100": {"data": {"train_size": 6000}},
+    "cifar10": {"data": {"train_size": 5500}},
+    "cifar100": {"data": {"train_size": 5500}},
 }
 
 SMOKE: dict[str, Any] = {

@@ -68,7 +68,7 @@ def inrbench_methods() -> list[Method]:
             profiles={
                 "laptop": {
                     "reader": {"width": 128, "train": {"epochs": 1.0, "batch_size": 4}},
-                    "data": {"train_size": 10000, "test_size": 1000},
+                    "data": {"train_size": 7000, "test_size": 1000},
                 },
                 "smoke": {
                     "reader": {"width": 32, "train": {"steps": 20}},
