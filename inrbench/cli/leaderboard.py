@@ -15,7 +15,10 @@ __all__ = ["leaderboard"]
 @click.command()
 @RECORDS
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write .md and .csv files to."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for leaderboard.md and leaderboard.csv, or the .md file to write, with its .csv beside it.",
 )
 def leaderboard(records: Path, out: Path | None) -> None:
     """Print tables of records, with intervals and ranks.
@@ -23,6 +26,7 @@ def leaderboard(records: Path, out: Path | None) -> None:
     \b
       inrbench leaderboard
       inrbench leaderboard --records runs/today -o tables
+      inrbench leaderboard --records runs/today -o today.md
 
     Only cells that can be compared stand in one table: the same scored data, the same profile.
     """  # noqa: D301

@@ -62,6 +62,10 @@ def test_a_cell_is_run_recorded_shown_drawn_and_not_run_again(records: Path) -> 
     assert tables.exit_code == 0, tables.output
     assert "mwt" in tables.stdout
     assert {path.suffix for path in Path("tables").iterdir()} == {".md", ".csv"}
+    for _ in range(2):  # the second time over what the first one wrote
+        assert invoke("leaderboard", "-o", "page.md").exit_code == 0
+    assert "mwt" in Path("page.md").read_text()
+    assert Path("page.csv").exists()
 
 
 @pytest.mark.usefixtures("quick")

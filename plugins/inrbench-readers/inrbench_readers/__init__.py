@@ -9,9 +9,10 @@ __all__ = ["inrbench_fitters", "inrbench_methods", "inrbench_readers"]
 TRAINING = {"epochs": 10.0, "batch_size": 16, "weight_decay": 1e-2, "clip_norm": 1.0, "schedule": "one-cycle"}
 #: Widths at which the MLP has about as many parameters as the reader of `mwt` on that data set and at that profile.
 PAPER_WIDTHS = {"digits": 1000, "mnist": 690, "fashion-mnist": 690, "cifar10": 318}
-LAPTOP_WIDTHS = {"mnist": 128, "fashion-mnist": 128, "cifar10": 38}
+LAPTOP_WIDTHS = {"mnist": 128, "fashion-mnist": 128}
+CIFAR10 = {"reader": {"width": 38}, "data": {"train_size": 5500}}
 DIGITS = {
-    "reader": {"width": 120, "train": {"epochs": 10.0, "batch_size": 16}},
+    "reader": {"width": 120, "train": {"epochs": 4.0, "batch_size": 16}},
     "data": {"train_size": None, "test_size": None},
 }
 
@@ -75,7 +76,7 @@ def inrbench_methods() -> list[Method]:
                     "data": {"train_size": 64, "test_size": 32},
                 },
             },
-            profiles_for_dataset={"laptop": {**_widths(LAPTOP_WIDTHS), "digits": DIGITS}},
+            profiles_for_dataset={"laptop": {**_widths(LAPTOP_WIDTHS), "cifar10": CIFAR10, "digits": DIGITS}},
         )
     ]
 
