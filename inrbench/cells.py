@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from inrbench.backends import engine
@@ -43,7 +43,6 @@ class Cell:
     plugins: Mapping[str, Plugin | None]  # data, inr, fitter, reader
     settings: Mapping[str, Settings | None]  # data, inr, fitter, reader, joint
     label: str = ""  # a sweep's name for this row, where the method's does not do
-    spec: SignalSpec | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -98,6 +97,7 @@ class Cell:
     def _built(self) -> Built:
         dataset = build_dataset(cast(Plugin, self.plugins["data"]), self.dataset, self.data_settings)
         spec = dataset.spec()
+        _check_copies(self.settings["fitter"], spec)
         inr = None
         if self.plugins["inr"] is not None:
             inr = _target(self.plugins["inr"])(self.settings["inr"], spec)
@@ -187,6 +187,15 @@ def build_dataset(plugin: Plugin, name: str, settings: Settings) -> DataSet:
     return cast(DataSet, _target(plugin)(settings, name.partition(":")[2]))
 
 
+def _check_copies(fitter: Settings | None, spec: SignalSpec) -> None:
+    """Refuse to pad an image by more than a mirror of it holds."""
+    pad = getattr(getattr(getattr(fitter, "train", None), "augmentation", None), "pad", 0)
+    sides = spec.parts[0].shape
+    if spec.parts[0].domain == "grid" and pad >= min(sides):
+        allowed = f"0 to {min(sides) - 1} for signals of {' x '.join(map(str, sides))}"
+        raise BadSetting(f"setting fitter.train.augmentation.pad={pad}: allowed are {allowed}")
+
+
 def _plugin(known: Registry, part: str, tree: Mapping[str, Any], backend: str | None = None) -> Plugin | None:
     value = tree.get(part)
     if value is None or (isinstance(value, Mapping) and value.get("name") is None):
@@ -196,7 +205,7 @@ def _plugin(known: Registry, part: str, tree: Mapping[str, Any], backend: str | 
         names = [plugin.name for plugin in known.all(cast(Any, part))]
         raise BadSetting(f"no {part} is chosen{stray}; say --set {part}=NAME with one of: {', '.join(names)}")
     if not isinstance(value, Mapping):
-        raise BadSetting(f"setting {part!r} takes the name of a {part}, as in --set {part}=NAME; given: {value!r}")
+        raise BadSetting(f"setting {part!r} takes a name, as in --set {part}=NAME; given: {value!r}")
     return cast(Plugin, known.find(cast(Any, part), str(value["name"]), backend=value.get("backend") or backend))
 
 

@@ -83,12 +83,11 @@ class RecordError(InrbenchError):
     """A record that cannot be read or written."""
 
 
-def nearest(name: str, known: Iterable[str], *, list_all: bool = True) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean 'functa'? Allowed: functa, maml`` for an unknown ``name`` among ``known``."""
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     if not names:
         return hint + "there are none"
-    listed = f"known: {', '.join(names)}" if list_all or not close else ""
-    return (hint + listed).strip()
+    return f"{hint}known: {', '.join(names)}"

@@ -59,7 +59,7 @@ def inrbench_methods() -> Iterable[Method]:
 
 @hookspec
 def inrbench_cell_started(cell: Mapping[str, Any]) -> None:
-    """Called in the process that runs a cell, before its data is loaded.
+    """Called in the process that runs a cell, before its first stage; its data is checked and loaded.
 
     ``cell`` holds the cell's name as ``cell``, its ``key``, ``method``, ``dataset``, ``profile``, ``seed`` and resolved
     ``settings``. What an implementation raises ends up in the log and stops nothing.

@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,12 @@ def fingerprint(
     return dict(sorted(found.items()))
 
 
+def _dumped(tree: ast.AST) -> str:
+    """``ast.dump`` as Python 3.11 writes it, whichever Python this is."""
+    more: dict[str, Any] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(tree, **more).replace(", type_params=[]", "")
+
+
 def _plugins(cell: Cell) -> list[Plugin]:
     return [plugin for plugin in cell.plugins.values() if plugin is not None]
 
@@ -151,17 +158,19 @@ def _read(path: Path, _mtime_ns: int, module: str) -> tuple[str, tuple[str, ...]
                 and isinstance(head.value.value, str)
             ):
                 node.body = body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], tuple(imports)
+    return hashlib.sha256(_dumped(tree).encode()).hexdigest()[:16], tuple(imports)
 
 
 def _versions(plugins: Iterable[Plugin]) -> dict[str, str]:
     names = dict.fromkeys(name for plugin in plugins for name in FRAMEWORKS.get(plugin.backend, ()))
+    if any(plugin.kind == "dataset" for plugin in plugins):
+        names["pillow"] = None  # what pictures decode to depends on it
     return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str:
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(name).partition("+")[0]  # 2.13.0+cpu is 2.13.0
     except importlib.metadata.PackageNotFoundError:
         return "none"
 

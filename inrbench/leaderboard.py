@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ import numpy as np
 from inrbench.arrays import write_atomically
 from inrbench.metrics import mean_interval
 from inrbench.records import read_records
+from inrbench.settings import flatten
 
 __all__ = ["Row", "Table", "lane_of", "paired_difference", "tables", "write"]
 
 Record = Mapping[str, Any]
+SHOWN_SETTINGS = 3
+PARTS_NAMES = ("inr.name", "fitter.name", "reader.name", "reader", "joint")
 HEADERS = ("rank", "method", "accuracy, %", "PSNR, dB", "adapted values", "reader parameters", "seeds", "lane")
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
@@ -166,7 +169,7 @@ def tables(folder: Path) -> list[Table]:
         grouped.setdefault(place, {}).setdefault(same, []).append(record)
     found = []
     for (dataset, profile, _), by_settings in sorted(grouped.items()):
-        rows = _ordered([_row(records) for records in by_settings.values()])
+        rows = _ordered(_told_apart([_row(records) for records in by_settings.values()]))
         facts = rows[0].records[0]["facts"]
         ranks = tuple(_ranks(rows))
         found.append(Table(dataset, profile, facts["scored_split"], facts["scored_signals"], tuple(rows), ranks))
@@ -219,10 +222,24 @@ def _row(records: Sequence[Record]) -> Row:
     ordered = tuple(newest[seed] for seed in sorted(newest))
     first = ordered[0]
     control = first["facts"]["shuffled_labels"] or first["facts"]["scope"] == "samples"
-    name = first["label"] or first["method"]
+    name = first["label"] or ("shuffled labels" if first["facts"]["shuffled_labels"] else first["method"])
     if first["method"] not in name:
         name = f"{first['method']}, {name}"
     return Row(name, lane_of(first), control, ordered)
+
+
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows with names of their own: where some share one, the settings that differ between them follow it."""
+    result = []
+    for row in rows:
+        same = [dict(flatten(other.records[0]["settings"])) for other in rows if other.name == row.name]
+        own = dict(flatten(row.records[0]["settings"]))
+        keys = sorted({key for settings in same for key in settings.keys() | own.keys()})
+        differ = [key for key in keys if any(settings.get(key) != own.get(key) for settings in same)]
+        parts = [key for key in differ if key in PARTS_NAMES]
+        said = ", ".join(f"{key.removesuffix('.name')}={own.get(key)}" for key in (parts or differ)[:SHOWN_SETTINGS])
+        result.append(replace(row, name=f"{row.name} ({said})") if said else row)
+    return result
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:

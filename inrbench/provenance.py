@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
 
-__all__ = ["commit", "versions"]
+__all__ = ["commit", "cpu_model", "versions"]
 
 NAMED = ("inrbench", "numpy", "torch", "jax", "jaxlib", "equinox", "optax", "scikit-learn", "pillow", "safetensors")
 
@@ -23,6 +24,16 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @functools.cache

@@ -33,6 +33,8 @@ FIELDS: dict[str, type] = {
     **dict.fromkeys(("cell", "key", "method", "dataset", "profile", "status"), str),
     **dict.fromkeys(("metrics", "costs", "settings"), dict),
 }
+#: What a good record holds besides; tables and pictures need it.
+GOOD: dict[str, type] = {"facts": dict, "data": dict, "keys": dict, "label": str, "finished": str}
 
 
 def write_record(folder: Path, record: Mapping[str, Any], vectors: Mapping[str, Array] | None = None) -> Path:
@@ -80,10 +82,11 @@ def read_record(path: Path) -> dict[str, Any]:
     schema = record.get("schema") if isinstance(record, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise RecordError(f"record {path} has schema {schema}, this inrbench reads up to {SCHEMA}: update it")
-    missing = [key for key in FIELDS if not isinstance(record, dict) or key not in record]
+    fields = FIELDS | (GOOD if isinstance(record, dict) and record.get("status") == "ok" else {})
+    missing = [key for key in fields if not isinstance(record, dict) or key not in record]
     if missing:
         raise RecordError(f"record {path} is damaged: it has no {', '.join(missing)}")
-    wrong = [key for key, kind in FIELDS.items() if not isinstance(record[key], kind)]
+    wrong = [key for key, kind in fields.items() if not isinstance(record[key], kind)]
     if wrong:
         raise RecordError(f"record {path} is damaged: {wrong[0]} holds what does not belong there")
     return dict(record)
@@ -116,6 +119,8 @@ def load_records(folder: str | Path = "records") -> pd.DataFrame:
 
     from inrbench.settings import flatten
 
+    if not Path(folder).is_dir():
+        raise RecordError(f"there is no folder of records at {str(folder)!r}")
     rows = [dict(flatten({k: v for k, v in record.items() if k != "log"})) for record in read_records(Path(folder))]
     return pd.DataFrame(rows)
 

@@ -68,4 +68,4 @@ class NeuralDataSet:
 
     shared: Arrays
     splits: Mapping[str, tuple[Representations, Array | None]]  # rows and their labels
-    origin: Mapping[str, Any]  # method, data set and checksum, seed, stage key
+    origin: Mapping[str, Any]  # the keys of the stages that made it

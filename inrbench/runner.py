@@ -21,7 +21,7 @@ from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError
 from inrbench.keys import stage_ingredients, stage_keys
 from inrbench.pipeline import Outcome, run_cell
 from inrbench.progress import Progress, duration
-from inrbench.provenance import commit, versions
+from inrbench.provenance import commit, cpu_model, versions
 from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import registry
 from inrbench.selection import Selected, select
@@ -68,8 +68,10 @@ class Planned:
 
 
 def num_threads(asked: int | None = None) -> int:
-    """The threads to use: those asked for, else the cores this process may use."""
+    """The threads to use: those asked for, else the cores this process may use. Raises UsageError below 1."""
     if asked is not None:
+        if asked < 1:
+            raise UsageError(f"threads: a whole number from 1 on; given: {asked}")
         return asked
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -80,6 +82,7 @@ def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
     Downloads data that is missing, once all parts are known to fit. Raises UsageError or BadData with one line.
     """
     _check_folder(options.records)
+    num_threads(options.threads)
     devices = devices_of(cells, options)
     opened: dict[str, OpenedData] = {}
     planned = []
@@ -167,7 +170,8 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
         status = OutOfMemory.status if memory_gone else "crash"
         document |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
         document["traceback"] = traceback.format_exc()
-    document["costs"]["total_s"] = time.perf_counter() - started
+    # stages that were kept count as if they were done now
+    document["costs"]["total_s"] = max(time.perf_counter() - started, sum(run.seconds.values()))
     device_peak = engine(cell.backend).peak_memory_bytes(one.device)
     document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
     document["finished"] = now()
@@ -220,7 +224,7 @@ def _described(one: Planned, threads: int) -> dict[str, Any]:
         "machine": {
             "device": one.device,
             "threads": threads,
-            "cpu": platform.processor() or platform.machine(),
+            "cpu": cpu_model(),
             "system": platform.system(),
             **engine(cell.backend).device_facts(one.device),
         },
@@ -233,7 +237,7 @@ def _described(one: Planned, threads: int) -> dict[str, Any]:
 
 
 def _facts(cell: Cell, built: Built, data: Selected) -> dict[str, Any]:
-    """What lanes and tables are computed from; nothing of it is typed by hand."""
+    """What lanes and tables are computed from; no fitter makes more than one copy of a signal yet."""
     facts = built.fitter.facts()
     return {
         "initialisation": facts.initialisation,

@@ -18,6 +18,7 @@ __all__ = [
     "DataSettings",
     "JointSettings",
     "Settings",
+    "SignalTrainingSettings",
     "Stage",
     "TrainingSettings",
     "flatten",
@@ -78,13 +79,18 @@ class TrainingSettings(Settings):
     clip_norm: float | None = setting(None, "largest gradient norm of each parameter group", gt=0.0)
     schedule: Literal["constant", "one-cycle"] = setting("constant", "learning rate over the steps")
     warmup: float = setting(0.05, "share of the steps before one-cycle's peak", gt=0.0, lt=1.0)
-    augmentation: Augmentation = setting(Augmentation(), "augmented copies of the training signals")
 
     def num_steps(self, num_signals: int) -> int:
         """Optimiser steps for ``num_signals`` training signals; an epoch's last, smaller batch is left out."""
         if self.steps is not None:
             return self.steps
         return max(1, round(self.epochs * max(1, num_signals // self.batch_size)))
+
+
+class SignalTrainingSettings(TrainingSettings):
+    """A training loop over signals, not over representations."""
+
+    augmentation: Augmentation = setting(Augmentation(), "augmented copies of the training signals")
 
 
 class JointSettings(Settings):

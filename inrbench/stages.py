@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 
 from inrbench.arrays import load_arrays, save_arrays
 from inrbench.cell_run import CellRun
+from inrbench.data.root import cache_root
 from inrbench.domains import Array
 from inrbench.errors import BadData
 from inrbench.interfaces import Trained
@@ -34,12 +33,7 @@ LARGEST_ORIGINAL = 4_000_000
 
 def cache_folder() -> Path:
     """Where finished stages and checksums are kept: ``INRBENCH_CACHE``, else the user's cache folder."""
-    given = os.environ.get("INRBENCH_CACHE")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("inrbench", appauthor=False)
+    return cache_root()
 
 
 class Sample:
@@ -65,11 +59,12 @@ class Stages:
         return None if self.folder is None else self.folder / self.keys[stage]
 
     def forget(self) -> None:
-        """Drop what these stages left, so that they are done again."""
+        """Drop what these stages left, so that they are done again; checkpoints of one that was interrupted stay."""
         for stage in self.keys:
             folder = self.path(stage)
             if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                for name in ("trained.safetensors", "sample.safetensors"):
+                    (folder / name).unlink(missing_ok=True)
 
     def trained(self, stage: str, run: CellRun) -> Trained | None:
         """What the stage left, if it was finished before; its seconds count as if they were spent now."""

@@ -68,10 +68,21 @@ def record_of(cell: str, folder: Path) -> dict[str, Any]:
         raise UsageError(f"no record of a cell {cell!r} in {str(folder)!r}; {nearest(cell, names.values())}")
     if len(found) > 1:
         good = [stem for stem in found if not stem.endswith(".failed")]
+        if len({names[stem] for stem in good}) == 1 and (same := _newest_of_one([stems[stem] for stem in good])):
+            return _good(same)
         if len(good) != 1:
             raise UsageError(f"{cell!r} is the beginning of {len(found)} records: {', '.join(sorted(found))}")
         found = good
     return _good(read_record(stems[found[0]]))
+
+
+def _newest_of_one(paths: list[Path]) -> dict[str, Any] | None:
+    """The newest of one cell's records, where other code or versions left several; None if their settings differ."""
+    from inrbench.records import read_record
+
+    known = sorted((read_record(path) for path in paths), key=lambda record: str(record.get("finished")))
+    same = all(record["settings"] == known[-1]["settings"] for record in known)
+    return known[-1] if same else None
 
 
 def _good(record: dict[str, Any]) -> dict[str, Any]:

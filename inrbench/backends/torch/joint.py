@@ -15,7 +15,7 @@ from inrbench.backends.torch.fields import coords_of
 from inrbench.backends.torch.training import Group, batches, descend
 from inrbench.errors import Refused
 from inrbench.interfaces import Head, Run, Trained
-from inrbench.settings import TrainingSettings
+from inrbench.settings import SignalTrainingSettings
 from inrbench.signals import Signals
 
 __all__ = ["Descending", "JointFitter", "TorchHead", "scale_gradient", "train_jointly"]
@@ -85,7 +85,7 @@ def scale_gradient(value: Tensor, share: float) -> Tensor:
 
 
 def train_jointly(
-    fitter: JointFitter, train: Signals, heads: Sequence[Head], settings: TrainingSettings, run: Run
+    fitter: JointFitter, train: Signals, heads: Sequence[Head], settings: SignalTrainingSettings, run: Run
 ) -> Trained:
     """Train ``fitter`` on signals of one grid, together with ``heads``; one backward pass a step.
 

@@ -42,7 +42,7 @@ LAPTOP: dict[str, Any] = {
     "reader": {"blocks": 4, "lr": 2e-3, "train": {"epochs": 1.0, "batch_size": 4}},
     "data": {"train_size": 7000, "test_size": 1000},
 }
-#: All of the small signals, four times; the rates are the best of leaderboards/mwt-above-wt-tuning.yaml, for mwt and wt.
+#: All of the small signals, four times; the rates are the best of leaderboards/mwt-above-wt-tuning.yaml.
 LAPTOP_FOR_DATASET: dict[str, Any] = {
     "digits": {
         "inr": {"width": 32, "depth": 3},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from inrbench.settings import Settings, TrainingSettings, setting
+from inrbench.settings import Settings, SignalTrainingSettings, TrainingSettings, setting
 
 __all__ = ["MetaSGDSettings", "WeightTransformerSettings"]
 
@@ -20,7 +20,7 @@ class MetaSGDSettings(Settings):
     lr: float = setting(1e-4, "outer learning rate of the initialisation, the output layer and its scale", gt=0.0)
     lr_rates: float = setting(1e-2, "outer learning rate of the inner rates", gt=0.0)
     shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
-    train: TrainingSettings = setting(TrainingSettings(), "the outer loop")
+    train: SignalTrainingSettings = setting(SignalTrainingSettings(), "the outer loop")
 
 
 class WeightTransformerSettings(Settings):

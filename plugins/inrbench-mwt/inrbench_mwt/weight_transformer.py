@@ -99,10 +99,10 @@ class WeightTransformerReader(TorchClassifier):
     """Reads ``weights`` of a field whose hidden layers are all D → D."""
 
     def __init__(self, settings: WeightTransformerSettings, layout: Layout, spec: SignalSpec) -> None:
-        problem = _problem(layout, spec)
+        problem = _problem(settings, layout, spec)
         self.problem = problem
         hidden = _hidden_layers(layout)
-        width = layout.shapes[hidden[0]][0] if hidden and problem is None else 1
+        width = layout.shapes[hidden[0]][0] if hidden and problem is None else settings.head_dim
         classes = spec.num_classes or 1
         super().__init__(settings, WeightTransformer(settings, width, max(1, len(hidden)), classes))
 
@@ -117,7 +117,7 @@ def _hidden_layers(layout: Layout) -> list[str]:
     return [name for name in names if name in layout.shapes]
 
 
-def _problem(layout: Layout, spec: SignalSpec) -> str | None:
+def _problem(settings: WeightTransformerSettings, layout: Layout, spec: SignalSpec) -> str | None:
     hidden = _hidden_layers(layout)
     if spec.num_classes is None:
         return "the data set has no classes"
@@ -126,4 +126,8 @@ def _problem(layout: Layout, spec: SignalSpec) -> str | None:
     shapes = {layout.shapes[name] for name in hidden}
     if len(shapes) > 1 or any(out != fan_in for out, fan_in in shapes):
         return f"hidden layers must all be D x D; they are {', '.join(map(str, sorted(shapes)))}"
+    width = layout.shapes[hidden[0]][0]
+    heads = max(1, width // settings.head_dim)
+    if width % heads:
+        return f"width {width} does not divide into {heads} heads; give a reader.head_dim that divides it"
     return None

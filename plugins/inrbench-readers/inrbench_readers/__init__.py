@@ -61,7 +61,7 @@ def inrbench_methods() -> list[Method]:
         Method(
             api_version=1,
             name="pixels",
-            summary="control: an MLP on the raw pixels, about as large as MWT's reader",
+            summary="control: an MLP on the raw pixels; on digits, MNIST and CIFAR-10 about as large as MWT's reader",
             fitter="samples",
             reader="mlp",
             settings={"reader": {"width": 512, "depth": 3, "train": TRAINING}},

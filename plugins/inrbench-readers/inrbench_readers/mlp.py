@@ -20,7 +20,10 @@ __all__ = ["MLP", "MLPReader"]
 
 
 class MLP(Network):
-    """Linear layers with SiLU between them; values are standardised by the training split's mean and spread."""
+    """Linear layers with SiLU between them.
+
+    Values are standardised by the training split's mean and spread, but not in joint training, where they still move.
+    """
 
     def __init__(self, settings: MLPSettings, layout: Layout, num_classes: int) -> None:
         super().__init__()
