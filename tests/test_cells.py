@@ -292,7 +292,7 @@ def test_parts_that_do_not_fit_are_refused(
         ),
         ({"data": 5}, "'data' holds settings, as in --set data.train_size=1000; given: 5"),
         ({"joint": 0.1}, "'joint' holds settings, as in --set joint.share=0.01; given: 0.1"),
-        ({"reader": 5}, "setting 'reader' takes the name of a reader, as in --set reader=NAME; given: 5"),
+        ({"reader": 5}, "setting 'reader' takes a name, as in --set reader=NAME; given: 5"),
         ({"fitter": None}, "no fitter is chosen; say --set fitter=NAME with one of: copy, descend, hyper"),
         ({"inr": None}, "no inr is chosen; say --set inr=NAME with one of: jaxy, siren"),
         (

@@ -188,7 +188,7 @@ def test_the_versions_of_the_frameworks_change_the_stages_that_use_them(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = stage_ingredients(cell, "c", "cpu")
-    assert before["train"]["versions"].keys() == {"numpy", "torch"}
+    assert before["train"]["versions"].keys() == {"numpy", "torch", "pillow"}
     one = stage_keys(cell, "c", "cpu")
     monkeypatch.setattr(keys, "_version", lambda name: "99")
     assert all(one[stage] != stage_keys(cell, "c", "cpu")[stage] for stage in STAGES)

@@ -43,6 +43,7 @@ def record(method: str, seed: int, value: float, metric: str = "accuracy", **cha
         "costs": {"adapted_values": 1234.0, "train_s": 2.0 + seed},
         "settings": {"fitter": {"name": method, "label": label}},
         "data": {"official": True},
+        "keys": {},
         "finished": "2026-01-01T00:00:00+00:00",
         "facts": facts,
         **changes,
@@ -112,11 +113,11 @@ def test_reconstructions_rank_by_psnr_behind_what_classifies(board: Any) -> None
 def test_controls_are_last_and_not_ranked(board: Any) -> None:
     (table,) = board(
         rows_of("pixels", [0.95, 0.96], facts={"scope": "samples", "initialisation": "none"}),
-        rows_of("shuffled", [0.99, 0.99], facts={"shuffled_labels": True}),
+        rows_of("c", [0.99, 0.99], facts={"shuffled_labels": True}),
         rows_of("a", [0.9, 0.91]),
         rows_of("b", [0.5, 0.51]),
     )
-    assert ranked(table) == [("a", 1), ("b", 2), ("shuffled", None), ("pixels", None)]
+    assert ranked(table) == [("a", 1), ("b", 2), ("c, shuffled labels", None), ("pixels", None)]
     assert [cells[0] for cells in table.cells()] == ["1", "2", "control", "control"]
 
 
@@ -251,3 +252,18 @@ def test_a_page_of_two_tables_has_one_csv_with_one_header(board: Any, tmp_path: 
 
 def test_no_records_are_no_tables(tmp_path: Path) -> None:
     assert tables(tmp_path) == []
+
+
+def test_rows_of_one_name_are_told_apart_by_the_settings_that_differ(board: Any) -> None:
+    def rows(method: str, value: float, **settings: Any) -> list[dict[str, Any]]:
+        return rows_of(method, [value, value], settings=settings, key=f"{round(1e6 * value):08d}")
+
+    (table,) = board(
+        rows("a", 0.9, reader={"name": "mlp", "width": 8}, fitter={"lr": 1}),
+        rows("a", 0.8, reader={"name": "knn", "width": 9}, fitter={"lr": 2}),
+        rows("b", 0.7, fitter={"lr": 1, "steps": 4}),
+        rows("b", 0.6, fitter={"lr": 2, "steps": 4}),
+        rows("c", 0.5, fitter={"lr": 1}),
+    )
+    names = ["a (reader=mlp)", "a (reader=knn)", "b (fitter.lr=1)", "b (fitter.lr=2)", "c"]
+    assert [name for name, _ in ranked(table)] == names

@@ -39,6 +39,11 @@ def record(**changes: Any) -> dict[str, Any]:
         "metrics": {"psnr_db": 20.5},
         "costs": {"train_s": 1.5},
         "settings": {"fitter": {"steps": 4}, "reader": None},
+        "facts": {},
+        "data": {},
+        "keys": {},
+        "label": "",
+        "finished": "2026-01-01T00:00:00+00:00",
         **changes,
     }
 
@@ -232,4 +237,6 @@ def test_a_folder_of_records_is_a_data_frame_with_dotted_columns(tmp_path: Path)
 
 
 def test_no_records_are_an_empty_data_frame(tmp_path: Path) -> None:
-    assert load_records(tmp_path / "nowhere").empty
+    assert load_records(tmp_path).empty
+    with pytest.raises(RecordError, match="there is no folder of records at"):
+        load_records(tmp_path / "nowhere")

@@ -63,7 +63,7 @@ def list_(data_root: Path | None, as_json: bool) -> None:
         for row in rows
     ]
     if not shown:
-        click.echo("no data sets are installed; `pip install inrbench-images` brings some")
+        click.echo("no data sets are installed; install some, such as plugins/inrbench-images of the checkout")
     show_table(shown)
 
 

@@ -53,7 +53,7 @@ def doctor(context: click.Context, data_root: Path | None) -> None:
     for fault in known.faults:
         click.echo(f"  {fault.what}: {fault.message}")
     if not known.plugins:
-        click.echo("  none installed; `pip install inrbench-mwt` brings some")
+        click.echo("  none installed; install one, such as plugins/inrbench-mwt of the checkout")
     context.exit(1 if known.faults else 0)
 
 

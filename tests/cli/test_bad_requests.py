@@ -66,7 +66,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(arguments: str, message: s
         ("fitter.steps=[1", "--set fitter.steps: '[1' is not a YAML value: "),
         ("fitter.steps=2020-13-45", "--set fitter.steps: '2020-13-45' is not a YAML value: month must be in 1..12"),
         ("fitter={1: 2}", "setting fitter.1=1: keys should be strings"),
-        ("fitter=7", "setting 'fitter' takes the name of a fitter, as in --set fitter=NAME; given: 7"),
+        ("fitter=7", "setting 'fitter' takes a name, as in --set fitter=NAME; given: 7"),
         ("data=7", "'data' holds settings, as in --set data.train_size=1000; given: 7"),
         ("joint=true", "'joint' holds settings, as in --set joint.share=0.01; given: True"),
     ],

@@ -20,7 +20,7 @@ from inrbench.cells import resolve
 from inrbench.domains import Grid
 from inrbench.interfaces import Head
 from inrbench.representations import Representations
-from inrbench.settings import TrainingSettings
+from inrbench.settings import SignalTrainingSettings
 from inrbench.signals import GridSignals
 
 SMALL: dict[str, Any] = {
@@ -396,7 +396,7 @@ def trained(share: float | None, steps: int, labels: np.ndarray | None = None) -
     heads = []
     if share is not None:
         heads = [Head("reader", reader, share, these.labels if labels is None else labels)]
-    settings = TrainingSettings(steps=steps, batch_size=4)
+    settings = SignalTrainingSettings(steps=steps, batch_size=4)
     return run, train_jointly(fitter, these, heads, settings, run), (fitter, reader)
 
 
