@@ -49,7 +49,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, over the core and every plugin."""
-    install(session, "mypy", "types-PyYAML", "types-tabulate", "pandas-stubs", "pytest", "nox")
+    install(session, "mypy", "types-PyYAML", "types-tabulate", "pandas-stubs", "nox", *TESTING)
     session.run("mypy", *SOURCES, "noxfile.py", "conftest.py")
 
 
