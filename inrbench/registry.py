@@ -117,7 +117,9 @@ class Registry:
                 implementation.function(*(values[name] for name in implementation.argnames))
             except Exception as error:
                 log = logging.getLogger("inrbench")
-                log.warning("plugin %s failed in %s: %r", implementation.plugin_name, hook, error)
+                log.warning(
+                    "plugin %s failed in %s: %s: %s", implementation.plugin_name, hook, type(error).__name__, error
+                )
                 log.debug("its traceback", exc_info=error)
 
     # ------------------------------------------------------------------ taking up plugins
