@@ -38,7 +38,7 @@ def cli(context: click.Context) -> None:
 
     \b
       inrbench list                                what there is
-      inrbench run mwt+digits --profile laptop     a method on a data set: a few minutes
+      inrbench run mwt+digits --profile laptop     a method on a data set: half a minute
       inrbench results                             what came out
       inrbench leaderboard                         the same as tables, with intervals
 

@@ -55,7 +55,7 @@ def run(
     WHAT is METHOD+DATASET, lists of both, or a sweep file in YAML.
 
     \b
-      inrbench run mwt+digits --profile laptop           a few minutes on two cores, no download
+      inrbench run mwt+digits --profile laptop           half a minute on two cores, no download
       inrbench run mwt,wt+mnist,cifar10 --seed 0-4       20 cells
       inrbench run mwt+cifar10 --set fitter.steps=4      another number of inner steps
       inrbench run siren+folder:~/photos --set data.size=64
