@@ -39,6 +39,10 @@ class Server:
                 outer.answers[min(number, len(outer.answers) - 1)](self)
                 self.close_connection = True
 
+            def end_headers(self) -> None:
+                self.send_header("Connection", "close")  # as it does: a client must not ask again on this connection
+                super().end_headers()
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
