@@ -63,10 +63,17 @@ class DataSettings(Settings):
 
 
 class Augmentation(Settings):
-    """Augmented copies of image signals, drawn anew at each training step, on the device."""
+    """Augmented copies of the training signals, drawn anew at each step; images in the order of the settings."""
 
-    pad: int = setting(0, "reflect-pad by so many pixels, then crop back at a random place", ge=0)
-    flip: bool = setting(False, "mirror left and right with probability 1/2")
+    pad: int = setting(0, "images: reflect-pad by so many pixels before the crop", ge=0)
+    rotate: float = setting(0.0, "images: turn about the centre by up to so many degrees either way", ge=0.0, le=180.0)
+    crop: Literal["random", "centre"] = setting("random", "images: where the original size is cut out of the padded")
+    resized_crop: float = setting(
+        1.0, "images: then cut out so large a share of the area, or up to all of it, and resize that", gt=0.0, le=1.0
+    )
+    flip: bool = setting(False, "images: mirror left and right with probability 1/2")
+    scale: float = setting(0.0, "shapes: scale by 1 plus or minus up to so much", ge=0.0, lt=1.0)
+    jitter: float = setting(0.0, "shapes: move each surface point by a normal step of this deviation", ge=0.0)
 
 
 class TrainingSettings(Settings):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from inrbench.domains import Array, Domain, Grid
 
-__all__ = ["GridSignals", "Part", "PartSpec", "SignalSpec", "Signals", "numbered"]
+if TYPE_CHECKING:
+    from inrbench.settings import Augmentation
+
+__all__ = ["DrawableSignals", "GridSignals", "Part", "PartSpec", "SignalSpec", "Signals", "numbered"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class PartSpec:
     coord_dim: int
     channels: int
     name: str = ""  # "" where a signal has one part; else a modality, as "video"
+    span: float = 1.0  # what [0, 1] spans in the data's own units (a distance); 1 for images
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,21 @@ class Signals(Protocol):
 
     def unlabelled(self) -> Signals:
         """The same entries without labels: what a fitter gets."""
+        ...
+
+
+@runtime_checkable
+class DrawableSignals(Signals, Protocol):
+    """Signals with a value at any point, such as distances to a surface: points are drawn, not listed."""
+
+    def draw(
+        self, i: int, sets: int, count: int, rng: np.random.Generator, augmentation: Augmentation | None = None
+    ) -> tuple[Array, Array]:
+        """``sets`` fresh sets of ``count`` uniform points of entry ``i``, all of one copy of it.
+
+        Returns (coords [sets, count, coord_dim] in [-1, 1], values [sets, count, channels] in [0, 1]), float32. With
+        ``augmentation`` the copy is an augmented one, drawn from ``rng`` too.
+        """
         ...
 
 

@@ -15,6 +15,12 @@ class MetaSGDSettings(Settings):
     steps: int = setting(6, "inner steps k", ge=1)
     outer_only: str = setting("output.", "arrays whose names begin so are not adapted, but learned in the outer loop")
     rates: Literal["per-step", "shared"] = setting("per-step", "learned inner rates: a row for each step, or one row")
+    subsample: float = setting(
+        1.0, "share s of the points that each inner step and the outer loss draw afresh; 1: all", gt=0.0, le=1.0
+    )
+    test_steps: int | None = setting(
+        None, "inner steps when signals are fitted, where not those of training; needs shared rates", ge=1, stage="fit"
+    )
     rate_low: float = setting(0.1, "inner rates start uniform from here ...")
     rate_high: float = setting(1.0, "... to here")
     lr: float = setting(1e-4, "outer learning rate of the initialisation, the output layer and its scale", gt=0.0)
@@ -29,6 +35,9 @@ class WeightTransformerSettings(Settings):
     blocks: int = setting(10, "transformer blocks", ge=1)
     head_dim: int = setting(64, "width of an attention head; a field narrower than that has one head", ge=1)
     token_scale: float = setting(500.0, "λ in λ (δ + β), the tokens' scale", gt=0.0)
+    token_norm: Literal["scale", "layernorm"] = setting(
+        "scale", "λ (δ + β), or one LayerNorm without parameters over all tokens of δ + β in place of λ"
+    )
     layer_scale: float = setting(0.1, "start of the learned scale of each residual branch")
     lr: float = setting(1e-4, "learning rate", gt=0.0)
     train: TrainingSettings = setting(TrainingSettings(), "the reader's own training, when it is not joint")
