@@ -1,0 +1,14 @@
+"""BibTeX of the data sets."""
+
+from __future__ import annotations
+
+__all__ = ["MODELNET"]
+
+MODELNET = """@inproceedings{wu2015shapenets,
+  title = {{3D} {ShapeNets}: A Deep Representation for Volumetric Shapes},
+  author = {Wu, Zhirong and Song, Shuran and Khosla, Aditya and Yu, Fisher and Zhang, Linguang and Tang, Xiaoou and
+    Xiao, Jianxiong},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  pages = {1912--1920},
+  year = {2015},
+}"""
