@@ -30,16 +30,17 @@ class Data:
     download_bytes: int
     licence: str
     opened: OpenedData | None
+    by_hand: str = ""  # where to get it, if inrbench may not download all of what is missing
 
     def line(self, accepted: bool) -> str:
         """What a reader must know of it before the run."""
         if self.state == "own":
             return "no files to download"
         if self.state == "missing":
-            return (
-                f"missing in {self.folder}; the run downloads {self.download_bytes / 1e6:,.0f} MB "
-                f"(licence: {self.licence or 'not stated by the publisher'})"
-            )
+            way = f"the run downloads {self.download_bytes / 1e6:,.0f} MB"
+            if self.by_hand:
+                way = f"the run cannot download it, get it at {self.by_hand}"
+            return f"missing in {self.folder}; {way} (licence: {self.licence or 'not stated by the publisher'})"
         wanted = "" if self.state == "official" or accepted else "; the run needs --unofficial-data"
         return f"{self.state}, in {self.folder}{wanted}"
 
@@ -131,7 +132,8 @@ def _data(cell: Cell, options: Options) -> Data:
     found = check_dataset(cell.dataset, dataset, options.data_root)
     folder = data_folder(cell.dataset, options.data_root)
     if found.state == "missing":
-        return Data("missing", folder, download, licence, None)
+        downloaded = all(file.urls or file.is_there(folder) for file in dataset.files)
+        return Data("missing", folder, download, licence, None, "" if downloaded or not about else about.homepage)
     official = found.state == "official"
     name = cell.dataset if official else marked_name(cell.dataset, found.checksum)
     return Data(found.state, folder, download, licence, OpenedData(name, {}, found.checksum, official))

@@ -71,7 +71,9 @@ def _print(data: dict[str, Any]) -> None:
         "source": data["source"],
         "signals": ", ".join(f"{split} {size:,}" for split, size in data["sizes"].items()),
         "shape": ", ".join(shapes),
-        "classes": f"{data['num_classes']}: {', '.join(data['class_names'])}"[:200] if data["num_classes"] else "",
+        "classes": f"{data['num_classes']:,}: {', '.join(data['class_names'])}"[:200].removesuffix(": ")
+        if data["num_classes"]
+        else "",
         "licence": data["licence"],
         "homepage": data["homepage"],
         "download": f"{data['download_bytes'] / 1e6:,.0f} MB" if data["download_bytes"] else "nothing",

@@ -114,8 +114,12 @@ def _check_archive(name: str, file: OfficialFile, path: Path) -> None:
 def _missing(name: str, dataset: DataSet, folder: Path) -> str:
     missing = [f.path for file in dataset.files for f in file.read_files() if f.locate(folder) is None]
     shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+    way = f"`inrbench data fetch {name}` downloads the official files"
+    about = dataset.about() if hasattr(dataset, "about") else None
+    if about and not all(file.urls or file.is_there(folder) for file in dataset.files):
+        way = f"get what is missing at {about.homepage} (licence: {about.licence}) and put it there"
     return (
-        f"{name}: {shown} missing in {folder}; `inrbench data fetch {name}` downloads the official files, "
+        f"{name}: {shown} missing in {folder}; {way}, "
         f"--data-root DIR or the environment variable INRBENCH_DATA names another data root"
     )
 

@@ -12,7 +12,8 @@ from inrbench.signals import Signals
 
 __all__ = ["signals_checksum"]
 
-_ROWS = 4096
+#: About so much is held at a time: values may lie on a disk, or be decoded where they are indexed.
+_CHUNK_BYTES = 64 << 20
 
 
 class _Hash(Protocol):
@@ -61,5 +62,6 @@ def _add(whole: _Hash, title: str, values: Array) -> None:
     whole.update(f"\n{title} {little.str} {values.shape}\n".encode())
     if values.ndim == 0:
         whole.update(values.astype(little).tobytes())
-    for start in range(0, len(values) if values.ndim else 0, _ROWS):
-        whole.update(np.ascontiguousarray(values[start : start + _ROWS], dtype=little).tobytes())
+    rows = max(1, _CHUNK_BYTES * len(values) // max(1, values.nbytes)) if values.ndim else 1
+    for start in range(0, len(values) if values.ndim else 0, rows):
+        whole.update(np.ascontiguousarray(values[start : start + rows], dtype=little).tobytes())

@@ -10,7 +10,9 @@ from inrbench_images import citations
 __all__ = ["inrbench_datasets"]
 
 
-def _record(name: str, module: str, stem: str, summary: str, source: str, *, scheme: bool = False) -> Plugin:
+def _record(
+    name: str, module: str, stem: str, summary: str, source: str, *, uses: tuple[str, ...] = (), scheme: bool = False
+) -> Plugin:
     return Plugin(
         kind="dataset",
         api_version=1,
@@ -19,6 +21,7 @@ def _record(name: str, module: str, stem: str, summary: str, source: str, *, sch
         target=f"inrbench_images.{module}:{stem}",
         settings=f"inrbench_images.{module}:{stem}Settings",
         gives="grid",
+        uses=uses,
         scheme=scheme,
         source=source,
         citation=citations.CITATIONS.get(name, ""),
@@ -42,6 +45,15 @@ def inrbench_datasets() -> Iterable[Plugin]:
             "Imagenette",
             "13,394 photographs of 10 easy ImageNet classes, resized",
             "https://github.com/fastai/imagenette",
+            uses=("pillow",),
         ),
-        _record("folder", "folder", "Folder", "your own images, a folder per class", "", scheme=True),
+        _record(
+            "imagenet",
+            "imagenet",
+            "Imagenet",
+            "1,331,167 photographs of 1,000 classes (ILSVRC 2012), resized; to be fetched by hand",
+            "IJCV 115(3), 2015; arXiv:1409.0575",
+            uses=("pillow",),
+        ),
+        _record("folder", "folder", "Folder", "your own images, a folder per class", "", uses=("pillow",), scheme=True),
     ]

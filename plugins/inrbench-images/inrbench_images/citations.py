@@ -37,6 +37,18 @@ CITATIONS = {
 }""",
     "cifar10": _TINY_IMAGES,
     "cifar100": _TINY_IMAGES,
+    "imagenet": """@article{russakovsky2015imagenet,
+  title = {{ImageNet} Large Scale Visual Recognition Challenge},
+  author = {Russakovsky, Olga and Deng, Jia and Su, Hao and Krause, Jonathan and Satheesh, Sanjeev and Ma, Sean and
+            Huang, Zhiheng and Karpathy, Andrej and Khosla, Aditya and Bernstein, Michael and Berg, Alexander C. and
+            Fei-Fei, Li},
+  journal = {International Journal of Computer Vision},
+  volume = {115},
+  number = {3},
+  pages = {211--252},
+  year = {2015},
+  doi = {10.1007/s11263-015-0816-y},
+}""",
     "imagenette": """@misc{howard2019imagenette,
   title = {Imagenette},
   author = {Howard, Jeremy},

@@ -25,12 +25,12 @@ Channels = Literal["grey", "rgb"]
 Resize = Literal["distort", "crop"]
 
 
-def open_picture(source: Path | bytes, name: str) -> Image:
-    """The first frame of an image file, decoded. Raises BadData with ``name`` where it cannot be."""
+def open_picture(source: Path | bytes, name: str, formats: tuple[str, ...] = _FORMATS) -> Image:
+    """The first frame of an image file, decoded. Raises BadData with ``name`` where it cannot be, as ``formats``."""
     from PIL import Image
 
     try:
-        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
+        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
         with picture:
             picture.load()
             return picture.copy()

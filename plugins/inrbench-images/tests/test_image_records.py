@@ -57,7 +57,9 @@ def test_every_record_leads_to_its_code(record: Plugin) -> None:
 def test_the_spec_is_known_without_the_data(record: Plugin) -> None:
     dataset = build(record)
     spec = dataset.spec()  # type: ignore[attr-defined]
-    assert spec.num_classes == len(spec.class_names) == len(set(spec.class_names))
+    assert len(spec.class_names) == len(set(spec.class_names))
+    assert len(spec.class_names) in (spec.num_classes, 0)  # none where the names are in the data alone
+    assert spec.num_classes > 1
     assert set(spec.sizes) == {"train", "test"}
     assert np.prod(spec.parts[0].shape) > 0
     about = dataset.about()  # type: ignore[attr-defined]
@@ -67,7 +69,7 @@ def test_the_spec_is_known_without_the_data(record: Plugin) -> None:
     for file in dataset.files:  # type: ignore[attr-defined]
         assert file.source
         assert file.checksums
-        assert file.size_bytes
+        assert file.size_bytes or not file.urls
         assert all(part.checksums and part.source for part in file.read_files())
         assert all(url.startswith(("https://", "http://fashion-mnist.s3-website")) for url in file.urls)
 
