@@ -16,10 +16,20 @@ DIGITS = {
     "data": {"train_size": None, "test_size": None},
 }
 
+NFN_SOURCE = "Zhou et al., Permutation Equivariant Neural Functionals, arXiv 2302.14040"
+NFN_CITATION = """@inproceedings{zhou2023permutation,
+  author    = {Zhou, Allan and Yang, Kaien and Burns, Kaylee and Cardace, Adriano and Jiang, Yiding and Sokota, Samuel
+               and Kolter, J. Zico and Finn, Chelsea},
+  title     = {Permutation Equivariant Neural Functionals},
+  booktitle = {NeurIPS},
+  year      = {2023},
+  note      = {arXiv 2302.14040}
+}"""
+
 
 @hookimpl
 def inrbench_readers() -> list[Plugin]:
-    """The MLP."""
+    """The MLP and the neural functional networks."""
     return [
         Plugin(
             kind="reader",
@@ -32,7 +42,9 @@ def inrbench_readers() -> list[Plugin]:
             takes=("*",),
             gives="classes",
             joint=True,
-        )
+        ),
+        _nfn("nfn-np", "NPReader", "the neurons of all layers, inputs and outputs too, being interchangeable"),
+        _nfn("nfn-hnp", "HNPReader", "the hidden neurons being interchangeable"),
     ]
 
 
@@ -83,3 +95,21 @@ def inrbench_methods() -> list[Method]:
 
 def _widths(widths: dict[str, int]) -> dict[str, dict[str, object]]:
     return {dataset: {"reader": {"width": width}} for dataset, width in widths.items()}
+
+
+def _nfn(name: str, target: str, symmetry: str) -> Plugin:
+    return Plugin(
+        kind="reader",
+        api_version=1,
+        name=name,
+        summary=f"a neural functional network on a field's weights, {symmetry}",
+        backend="torch",
+        target=f"inrbench_readers.nfn:{target}",
+        settings="inrbench_readers.settings:NFNSettings",
+        takes=("weights",),
+        gives="classes",
+        uses=("nfn",),
+        joint=True,
+        source=NFN_SOURCE,
+        citation=NFN_CITATION,
+    )
