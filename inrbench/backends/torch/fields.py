@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inrbench.domains import Domain, Rays
 
-__all__ = ["Field", "coords_of", "to_device"]
+__all__ = ["DifferentiatedField", "Field", "coords_of", "loss_and_gradient", "to_device"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -45,6 +45,59 @@ class Field(Protocol):
     def flops(self, points: int) -> float:
         """2 x multiply-adds of one forward pass at ``points`` points."""
         ...
+
+
+@runtime_checkable
+class DifferentiatedField(Field, Protocol):
+    """A field that brings its own loss and gradient, faster than autograd's and equal to them up to rounding."""
+
+    def loss_and_gradient(
+        self,
+        arrays: Tensors,
+        coords: Float[Tensor, "... points coord_dim"],
+        target: Float[Tensor, "signals points channels"],
+        adapted: Sequence[str],
+        *,
+        recompute: bool = False,
+        precision: torch.dtype | None = None,
+    ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
+        """(mean squared error of each signal, its gradient to the ``adapted`` arrays, with the signals in front).
+
+        Adapted arrays may come without signals in front, the same for all, as before the first of many steps. Where
+        gradients are recorded, both results can be differentiated once more with respect to every array, though not
+        to ``coords`` or ``target``. ``recompute`` keeps nothing for that and computes it again; ``precision`` is that
+        of the large products (None: the arrays').
+        """
+        ...
+
+
+def loss_and_gradient(
+    field: Field,
+    arrays: Tensors,
+    coords: Float[Tensor, "... points coord_dim"],
+    target: Float[Tensor, "signals points channels"],
+    adapted: Sequence[str],
+    *,
+    recompute: bool = False,
+    precision: torch.dtype | None = None,
+) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
+    """(each signal's mean squared error, its gradient to the ``adapted`` arrays): the field's own way, or autograd's.
+
+    Every signal has its own ``adapted`` arrays; where gradients are recorded both results carry theirs, to all arrays.
+    """
+    if isinstance(field, DifferentiatedField):
+        return field.loss_and_gradient(arrays, coords, target, adapted, recompute=recompute, precision=precision)
+    recorded, device = torch.is_grad_enabled(), target.device.type
+    with torch.enable_grad(), torch.autocast(device, enabled=False):  # autograd's own products would follow one outside
+        leaves = dict(arrays)
+        for name in adapted:
+            if not (recorded and arrays[name].requires_grad):
+                leaves[name] = arrays[name].detach().requires_grad_()
+        with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
+            output = field.apply(leaves, coords)
+        loss = (output.to(target.dtype) - target).square().mean((1, 2))
+        gradients = torch.autograd.grad(loss.sum(), [leaves[name] for name in adapted], create_graph=recorded)
+    return (loss if recorded else loss.detach()), dict(zip(adapted, gradients, strict=True))
 
 
 def coords_of(domain: Domain, device: str) -> Float[Tensor, "points coord_dim"]:

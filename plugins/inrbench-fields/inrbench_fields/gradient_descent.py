@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from inrbench.backends.torch.draws import torch_generator
-from inrbench.backends.torch.fields import Field, coords_of, to_device
-from inrbench.backends.torch.shards import Shard, shards
+from inrbench.backends.torch.fields import Field, coords_of, loss_and_gradient, to_device
+from inrbench.backends.torch.observed import Observed, shards
 from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import NotFinite
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
@@ -42,9 +42,10 @@ class GradientDescent:
 
     def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
         """Fit ``signals`` shard by shard; a signal's result depends on its id and its values alone."""
-        for number, shard in enumerate(shards(signals, self.settings.shard, run.device)):
-            arrays = self._descend(shard, f"shard {number}", run)
-            yield Representations(self.layout, arrays, shard.ids, np.zeros(len(shard.ids), dtype=np.int64))
+        shard = shards(signals, self.settings.shard, run.device, lambda one: run.rng("points", one))
+        for number, observed in enumerate(shard):
+            arrays = self._descend(observed, f"shard {number}", run)
+            yield Representations(self.layout, arrays, observed.ids, np.zeros(len(observed), dtype=np.int64))
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The fields' values on ``domain``, in [0, 1] up to overshoot: [chunk, *domain, channels]."""
@@ -70,11 +71,12 @@ class GradientDescent:
         drawn = [self.field.init(torch_generator(run.rng("initialisation", key))) for key in keys]
         return {name: torch.stack([one[name] for one in drawn]).to(run.device) for name in self.example}
 
-    def _descend(self, shard: Shard, name: str, run: Run) -> dict[str, np.ndarray]:
+    def _descend(self, observed: Observed, name: str, run: Run) -> dict[str, np.ndarray]:
         settings = self.settings
-        arrays = {key: array.requires_grad_() for key, array in self._initial(shard.ids, run).items()}
+        arrays = self._initial(observed.ids, run)
         scale, offset = self.field.to_unit
-        target = (shard.values - offset) / scale
+        coords, values = observed.whole()
+        target = (values - offset) / scale
         kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
         optimiser = kinds[settings.optimiser](list(arrays.values()), lr=settings.lr)
 
@@ -94,10 +96,11 @@ class GradientDescent:
                     optimiser.state[arrays[key]][moment] = tensor
 
         for step in run.steps(name, settings.steps, state, restore):
-            error = (self.field.apply(arrays, shard.coords) - target).square().mean((1, 2))
-            optimiser.zero_grad(set_to_none=True)
-            error.sum().backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                error, gradients = loss_and_gradient(self.field, arrays, coords, target, list(arrays))
+            for key, gradient in gradients.items():
+                arrays[key].grad = gradient
             optimiser.step()
             if step == settings.steps - 1 and not bool(error.isfinite().all()):
-                raise NotFinite(f"fitting diverged on signal {shard.ids[int(error.isfinite().int().argmin())]}")
-        return {key: array.detach().cpu().numpy() for key, array in arrays.items()}
+                raise NotFinite(f"fitting diverged on signal {observed.ids[int(error.isfinite().int().argmin())]}")
+        return {key: array.cpu().numpy() for key, array in arrays.items()}

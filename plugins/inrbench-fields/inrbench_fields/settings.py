@@ -24,7 +24,9 @@ class SirenSettings(Settings):
     coordinates: Literal["centres", "corners"] = setting(
         "centres", "where cells lie in [-1, 1]; corners: the outermost cells lie at the ends, as linspace(-1, 1)"
     )
-    values: Literal["unit", "symmetric"] = setting("symmetric", "the output's range: [0, 1], or [-1, 1] for 2 x - 1")
+    values: Literal["unit", "symmetric"] = setting(
+        "symmetric", "the output's range: the data's own unit ([0, 1] for images), or [-1, 1]"
+    )
 
 
 class GradientDescentSettings(Settings):

@@ -8,18 +8,18 @@ function moves ω² times slower under gradient descent.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inrbench.backends.torch.batched_linear import batched_linear
 from inrbench.signals import SignalSpec
+from inrbench_fields import siren_gradient
 from inrbench_fields.settings import SirenSettings
 
-__all__ = ["Siren", "sine"]
+__all__ = ["Siren"]
 
 
 class Siren:
@@ -35,7 +35,7 @@ class Siren:
         self.sizes = [self.coord_dim, *[settings.width] * (settings.depth + 1)]
         part = spec.parts[0]
         self.counts = part.shape if part.domain == "grid" and settings.coordinates == "corners" else None
-        self.to_unit = (1.0, 0.0) if settings.values == "unit" else (0.5, 0.5)
+        self.to_unit = (1.0 / part.span, 0.0) if settings.values == "unit" else (0.5, 0.5)
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Sine layers as the settings say; the output layer's scale starts at a constant."""
@@ -59,16 +59,80 @@ class Siren:
         self, arrays: Mapping[str, Tensor], coords: Float[Tensor, "... points coord_dim"]
     ) -> Float[Tensor, "signals points channels"]:
         """The output at ``coords`` for every signal; arrays without signals in front are shared by all."""
-        if self.counts is not None:
-            coords = coords * coords.new_tensor([n / max(1, n - 1) for n in self.counts])
-        hidden = coords
-        for i in range(len(self.sizes) - 1):
-            omega = self.settings.omega_0 if i == 0 else self.settings.omega_hidden
+        hidden = self._placed(coords)
+        for i, omega in enumerate(self._omegas()):
             before = _affine(hidden, arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"])
-            hidden = sine(before if omega == 1.0 else omega * before)
+            hidden = torch.sin(before if omega == 1.0 else omega * before)
         output = _affine(hidden, arrays["output.weight"], arrays["output.bias"])
         scale = arrays.get("output.scale")
         return output if scale is None else output * scale.unsqueeze(-2)
+
+    def loss_and_gradient(
+        self,
+        arrays: Mapping[str, Tensor],
+        coords: Float[Tensor, "... points coord_dim"],
+        target: Float[Tensor, "signals points channels"],
+        adapted: Sequence[str],
+        *,
+        recompute: bool = False,
+        precision: torch.dtype | None = None,
+    ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
+        """Each signal's mean squared error and its gradient to the ``adapted`` arrays, written out.
+
+        See `inrbench_fields.siren_gradient`. ω and the output's scale are multiplied into the weights, so that what is
+        written out is a plain chain of sines.
+        """
+        omegas = self._omegas()
+        weights, biases = [], []
+        for i, omega in enumerate(omegas):
+            weight, bias = arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]
+            if weight.dim() == 3 or bias.dim() == 2:  # of every signal, both of them
+                weight = weight.expand(len(target), *weight.shape[-2:])
+                bias = bias.expand(len(target), *bias.shape[-1:])
+            weights.append(_times(omega, weight))
+            biases.append(_times(omega, bias))
+        layers = siren_gradient.Layers(weights, biases)
+        weight, bias, scale = arrays["output.weight"], arrays["output.bias"], arrays.get("output.scale")
+        own_output = (
+            weight.dim() == 3
+            or bias.dim() == 2
+            or (scale is not None and scale.dim() == 2)
+            or any(name.startswith("output.") for name in adapted)
+        )
+        if own_output:
+            weight = weight.expand(len(target), *weight.shape[-2:])
+            bias = bias.expand(len(target), *bias.shape[-1:])
+        scaled = (weight, bias) if scale is None else (weight * scale.unsqueeze(-1), bias * scale)
+        with torch.autocast(target.device.type, enabled=False):  # the precision is chosen product by product
+            loss, found = siren_gradient.loss_and_gradient(
+                layers,
+                scaled,
+                self._placed(coords),
+                target,
+                recompute=recompute,
+                precision=target.dtype if precision is None else precision,
+            )
+        gradients: dict[str, Tensor] = {}
+        for i, omega in enumerate(omegas):
+            gradients[f"layers.{i}.weight"] = _times(omega, found[2 * i])
+            gradients[f"layers.{i}.bias"] = _times(omega, found[2 * i + 1])
+        if own_output:
+            to_weight, to_bias = found[2 * len(omegas) :]
+            if scale is not None:
+                gradients["output.scale"] = (to_weight * weight).sum(-1) + to_bias * bias
+                to_weight, to_bias = to_weight * scale.unsqueeze(-1), to_bias * scale
+            gradients |= {"output.weight": to_weight, "output.bias": to_bias}
+        return loss, {name: gradients[name] for name in adapted}
+
+    def _omegas(self) -> list[float]:
+        """What each sine layer multiplies its argument by."""
+        return [self.settings.omega_0, *[self.settings.omega_hidden] * self.settings.depth]
+
+    def _placed(self, coords: Tensor) -> Tensor:
+        """The coordinates in the frame of the settings."""
+        if self.counts is None:
+            return coords
+        return coords * coords.new_tensor([n / max(1, n - 1) for n in self.counts])
 
     def convention(self) -> Mapping[str, Any]:
         """Where ω stands, how it was initialised, the coordinates' frame, and the output's range."""
@@ -93,43 +157,21 @@ class Siren:
         return 2.0 * points * sum(fan_in * fan_out for fan_in, fan_out in pairs)
 
 
-class _SineAndCosine(torch.autograd.Function):
-    """sin and cos of one argument, each the other's derivative, so that neither is computed again in a backward pass.
-
-    Differentiable to any order: the backward pass is made of the two outputs.
-    """
-
-    @staticmethod
-    def forward(ctx, argument):  # type: ignore[no-untyped-def]
-        ctx.set_materialize_grads(False)
-        values = torch.sin(argument), torch.cos(argument)
-        ctx.save_for_backward(*values)
-        return values
-
-    @staticmethod
-    def backward(ctx, to_sine, to_cosine):  # type: ignore[no-untyped-def]
-        sin, cos = ctx.saved_tensors
-        if to_cosine is None:
-            return None if to_sine is None else to_sine * cos
-        if to_sine is None:
-            return -to_cosine * sin
-        return torch.addcmul(to_sine * cos, to_cosine, sin, value=-1)
-
-
-def sine(argument: Tensor) -> Tensor:
-    """sin(argument), elementwise; where gradients are taken its cosine is kept beside it."""
-    if not torch.is_grad_enabled():
-        return torch.sin(argument)
-    return cast(Tensor, _SineAndCosine.apply(argument)[0])  # type: ignore[no-untyped-call]
+def _times(omega: float, array: Tensor) -> Tensor:
+    return array if omega == 1.0 else omega * array
 
 
 def _affine(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """W h + b; weight [signals, out, in] or shared [out, in], hidden [signals, points, in] or shared [points, in]."""
+    """W h + b; each of weight [out, in], bias [out] and hidden [points, in] is shared, or has signals in front."""
+    if bias.dim() == 2:
+        bias = bias[:, None]
     if weight.dim() == 2:
-        return torch.nn.functional.linear(hidden, weight, bias)
+        if bias.dim() == 1:
+            return torch.nn.functional.linear(hidden, weight, bias)
+        return torch.nn.functional.linear(hidden, weight) + bias
     if hidden.dim() == 2:
         hidden = hidden.expand(len(weight), -1, -1)
-    return batched_linear(hidden, weight, bias)
+    return torch.baddbmm(bias, hidden, weight.mT)
 
 
 def _uniform(bound: float, generator: torch.Generator, *shape: int) -> Tensor:

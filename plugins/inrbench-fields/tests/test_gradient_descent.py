@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ from inrbench_fields.settings import GradientDescentSettings, SirenSettings
 from inrbench_fields.siren import Siren
 
 from inrbench import draws
-from inrbench.backends.torch.fields import coords_of
+from inrbench.backends.torch.fields import DifferentiatedField, Field, coords_of
 from inrbench.cell_run import CellRun
-from inrbench.domains import Grid
+from inrbench.domains import Array, Grid, Points
 from inrbench.errors import Interrupted, NotFinite
 from inrbench.representations import Representations
-from inrbench.signals import GridSignals, PartSpec, SignalSpec
+from inrbench.signals import DrawableSignals, GridSignals, Part, PartSpec, SignalSpec
 
 SPEC = SignalSpec((PartSpec("grid", (6, 6), 2, 1),))
 
@@ -59,6 +61,82 @@ def test_one_step_of_sgd_is_the_gradient_of_the_mean_squared_error() -> None:
         for (name, array), gradient in zip(arrays.items(), torch.autograd.grad(loss, [*arrays.values()]), strict=True):
             expected = (array - 0.1 * gradient).detach()
             np.testing.assert_allclose(rows.arrays[name][i], expected[0].numpy(), rtol=0, atol=1e-6)
+
+
+class Plain:
+    """A field with Field's methods alone, so that its gradient is autograd's."""
+
+    def __init__(self, field: Field) -> None:
+        self.to_unit, self.init, self.apply = field.to_unit, field.init, field.apply
+        self.convention, self.flops = field.convention, field.flops
+
+
+@pytest.mark.parametrize(("optimiser", "lr", "tolerance"), [("sgd", 1e-2, 1e-5), ("adam", 1e-3, 1e-4)])
+def test_a_fields_own_gradient_descends_as_autograds_does(optimiser: str, lr: float, tolerance: float) -> None:
+    fitter, plain = (fitter_of(optimiser=optimiser, lr=lr) for _ in range(2))
+    plain.field = Plain(plain.field)
+    assert isinstance(fitter.field, DifferentiatedField)
+    assert not isinstance(plain.field, DifferentiatedField)
+    rows, start = fitted(fitter, images()), fitted(fitter_of(steps=0), images())
+    assert_rows_close(rows, fitted(plain, images()), tolerance)
+    for name, array in rows.arrays.items():
+        assert np.abs(array - start.arrays[name]).max() > 20 * tolerance, name
+
+
+def test_a_fit_keeps_nothing_for_a_backward_pass() -> None:
+    fitter = fitter_of(steps=3)
+    with torch.autograd.graph.saved_tensors_hooks(pytest.fail, lambda value: value):
+        rows = fitted(fitter, images(2))
+    assert len(rows) == 2
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Signals with a value anywhere; signal i lists 30 points of (i + 1) / 10 · (x + 1)."""
+
+    ids: Array
+    labels: Array | None = None
+    num_points: int = 30
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def observed(self, i: int) -> Sequence[Part]:
+        coords = draws.generator(1, int(self.ids[i])).uniform(-1.0, 1.0, (self.num_points, 2)).astype(np.float32)
+        return (Part(Points(coords), np.float32((self.ids[i] + 1) / 10) * (coords[:, 1:] + 1.0)),)
+
+    scored = observed
+
+    def draw(self, *arguments: Any) -> Any:
+        raise AssertionError("this fitter looks at the points that are listed")
+
+    def stacked(self) -> None:
+        return None
+
+    def take(self, indices: Array) -> Slopes:
+        return replace(self, ids=self.ids[indices])
+
+    def unlabelled(self) -> Slopes:
+        return replace(self, labels=None)
+
+
+def test_signals_that_can_be_drawn_are_fitted_at_the_points_that_they_list() -> None:
+    signals = Slopes(np.arange(3))
+    assert isinstance(signals, DrawableSignals)
+
+    def errors(steps: int, shard: int = 16) -> list[float]:
+        fitter = fitter_of(steps=steps, lr=1e-2, shard=shard)
+        rows, found = Representations.joined(fitter.fit(signals, CellRun(0))), []
+        assert list(rows.ids) == [0, 1, 2]
+        for i in range(3):
+            (part,) = signals.observed(i)
+            (values,) = fitter.query(rows.take(slice(i, i + 1)), part.domain, CellRun(0))
+            found.append(float(np.square(values[0] - part.unit_values()).mean()))
+        return found
+
+    after = errors(100)
+    assert all(now < 0.1 * before for now, before in zip(after, errors(0), strict=True))
+    np.testing.assert_allclose(errors(100, shard=2), after, rtol=1e-2)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
