@@ -82,6 +82,12 @@ class TrainingSettings(Settings):
     epochs: float = setting(10.0, "passes over the training signals; ignored where `steps` is given", gt=0.0)
     steps: int | None = setting(None, "optimiser steps", ge=0)
     batch_size: int = setting(16, "signals in a step", ge=1)
+    micro_batch: int | None = setting(
+        None, "signals whose gradients are computed at once; what fits a CPU's cache if empty, all on a GPU", ge=1
+    )
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32", "of large products; bfloat16 is faster and checked against float32 on the first batch"
+    )
     weight_decay: float = setting(0.0, "decoupled weight decay (AdamW)", ge=0.0)
     clip_norm: float | None = setting(None, "largest gradient norm of each parameter group", gt=0.0)
     schedule: Literal["constant", "one-cycle"] = setting("constant", "learning rate over the steps")
@@ -185,6 +191,8 @@ def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
         if first["type"] == "missing":
             hint = "" if "." in where else f", as --set {key}=VALUE"  # a sweep's file has a dot, a part has none
             raise BadSetting(f"setting {key!r} has no default and must be given{hint}") from None
+        if isinstance(first["input"], Mapping) and first["type"] == "value_error":  # settings that do not go together
+            raise BadSetting(f"settings of {key!r}: {first['msg'].removeprefix('Value error, ')}") from None
         message = first["msg"][0].lower() + first["msg"][1:]
         raise BadSetting(f"setting {key}={first['input']!r}: {message}") from None
 

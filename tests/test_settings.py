@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import model_validator
 
 from inrbench.errors import BadSetting, BrokenPlugin
 from inrbench.settings import (
@@ -34,6 +35,21 @@ class Outer(Settings):
     inner: Inner = setting(Inner(), "a group")
     reading: Inner = setting(Inner(), "a group that matters from reading on", stage="read")
     maybe: Inner | None = setting(None, "a group that may be missing")
+
+
+class Between(Settings):
+    low: int = setting(0, "a number")
+    high: int = setting(1, "a larger number")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Between:
+        if self.low >= self.high:
+            raise ValueError(f"low={self.low} is not below high={self.high}")
+        return self
+
+
+class Around(Settings):
+    between: Between = setting(Between(), "a group of two that go together")
 
 
 class Needy(Settings):
@@ -173,6 +189,14 @@ def test_a_wrong_value_is_named_with_what_is_allowed(values: dict[str, Any], mes
     with pytest.raises(BadSetting) as caught:
         validated(Outer, values, "fitter")
     assert str(caught.value) == message
+
+
+def test_settings_that_do_not_go_together_are_refused_in_the_models_own_words() -> None:
+    with pytest.raises(BadSetting, match=r"^settings of 'fitter': low=3 is not below high=1$"):
+        validated(Between, {"low": 3}, "fitter")
+    with pytest.raises(BadSetting, match=r"^settings of 'fitter\.between': low=0 is not below high=-1$"):
+        validated(Around, {"between": {"high": -1}}, "fitter")
+    assert validated(Around, {"between": {"low": 3, "high": 4}}, "fitter").between.high == 4
 
 
 def test_a_whole_number_does_for_a_float() -> None:

@@ -1,26 +1,23 @@
-"""The PyTorch engine: schedules, clipping, batches, resumed runs, copies and the scaled gradient."""
+"""The PyTorch engine: schedules, clipping, batches, resumed runs and the scaled gradient."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import TypeCheckError
-from torch import Tensor
 
 from inrbench import draws
-from inrbench.backends.torch.copies import augment
 from inrbench.backends.torch.joint import scale_gradient
-from inrbench.backends.torch.training import Group, batches, descend
+from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
 from inrbench.cell_run import CellRun
 from inrbench.errors import Interrupted, NotFinite
 from inrbench.schedules import one_cycle, schedule
-from inrbench.settings import Augmentation, TrainingSettings
+from inrbench.settings import TrainingSettings
 
 ONE_CYCLE = TrainingSettings(schedule="one-cycle", clip_norm=1.0, weight_decay=1e-2)
 
@@ -76,13 +73,12 @@ def trained(
         second = {"a": torch.tensor(start.standard_normal((2, 3)), requires_grad=True)}
         groups = [Group("slow", first, 1e-2), Group("fast", second, 1e-1)]
 
-    def loss(step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def losses(step: int) -> Iterator[Part]:
         noise = torch.tensor(run.rng("noise", step).standard_normal(1))
         values = [(p - noise).square().sum() for group in groups for p in group.parameters.values()]
-        whole = torch.stack(values).sum()
-        return whole, {"first": values[0]}
+        yield 1.0, torch.stack(values).sum(), {"first": values[0]}
 
-    descend("train", groups, loss, total, settings, run)
+    descend("train", groups, losses, total, settings, run)
     return {f"{g.name}/{n}": p.detach().numpy().copy() for g in groups for n, p in g.parameters.items()}
 
 
@@ -129,7 +125,9 @@ def test_a_huge_gradient_of_one_group_does_not_shrink_anothers() -> None:
 
         groups = [Group("small", {"x": small}, 1e-2), Group("large", {"x": large}, 1e-2)]
         settings = TrainingSettings(clip_norm=1.0)
-        descend("train", groups, lambda step: (0.1 * small.sum() + huge * large.sum(), {}), 1, settings, Keeping(0))
+        descend(
+            "train", groups, lambda step: [(1.0, 0.1 * small.sum() + huge * large.sum(), {})], 1, settings, Keeping(0)
+        )
         return kept
 
     calm, wild = moments(0.1), moments(1e6)
@@ -167,12 +165,50 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, settings: T
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_step() -> None:
     x = torch.zeros(1, requires_grad=True)
 
-    def loss(step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-        return x.sum() * (float("nan") if step == 3 else 1.0), {}
+    def losses(step: int) -> Iterator[Part]:
+        yield 1.0, x.sum() * (float("nan") if step == 3 else 1.0), {}
 
     said = r"^the loss of train is nan at step 4 of 10; a smaller rate may help$"
     with pytest.raises(NotFinite, match=said):
-        descend("train", [Group("all", {"x": x}, 1e-3)], loss, 10, TrainingSettings(), CellRun(0))
+        descend("train", [Group("all", {"x": x}, 1e-3)], losses, 10, TrainingSettings(), CellRun(0))
+
+
+def test_the_parts_of_a_batch_add_up_by_their_shares() -> None:
+    def moments(parts: list[slice]) -> tuple[np.ndarray, dict[str, float]]:
+        x = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64, requires_grad=True)
+        signals = torch.tensor(draws.generator(0, "signals").standard_normal((6, 3)))
+
+        def losses(step: int) -> Iterator[Part]:
+            for part in parts:
+                errors = (signals[part] - x).square().sum(1)
+                yield len(errors) / 6, errors.mean(), {"largest": errors.max()}
+
+        run = CellRun(0)
+        descend("train", [Group("all", {"x": x}, 1e-2)], losses, 3, TrainingSettings(), run)
+        return x.detach().numpy(), run.history[-1]
+
+    whole, logged = moments([slice(0, 6)])
+    split, logged_split = moments([slice(0, 1), slice(1, 4), slice(4, 6)])
+    np.testing.assert_allclose(split, whole, rtol=1e-12)
+    assert logged_split["loss"] == pytest.approx(logged["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("most", "signals", "activation_bytes", "device", "size"),
+    [
+        (None, 16, 512 * 2**10, "cpu", 8),
+        (None, 16, 401_408, "cpu", 8),  # ten would fit: two equal parts
+        (None, 16, 64, "cpu", 16),
+        (None, 16, 2**30, "cpu", 1),
+        (None, 16, 512 * 2**10, "cuda:0", 16),
+        (5, 16, 64, "cpu", 4),
+        (64, 16, 2**30, "cpu", 16),
+    ],
+)
+def test_a_micro_batch_is_what_a_cache_holds_in_equal_parts(
+    most: int | None, signals: int, activation_bytes: int, device: str, size: int
+) -> None:
+    assert micro_batch(most, signals, activation_bytes, device) == size
 
 
 def test_each_step_is_logged_with_its_values() -> None:
@@ -215,83 +251,6 @@ def test_steps_count_whole_batches() -> None:
     assert TrainingSettings(epochs=0.001, batch_size=16).num_steps(33) == 1
     assert TrainingSettings(epochs=1.0, batch_size=16).num_steps(3) == 1
     assert TrainingSettings(steps=7).num_steps(33) == 7
-
-
-# ------------------------------------------------------------------ copies
-
-
-class Fixed:
-    """In place of a generator: gives what it was told."""
-
-    def __init__(self, *integers: list[int], random: list[float] | None = None) -> None:
-        self.drawn, self.mirrored = list(integers), random
-
-    def integers(self, low: int, high: int, size: int) -> np.ndarray:
-        assert (low, len(self.drawn[0])) == (0, size)
-        assert all(number < high for number in self.drawn[0])
-        return np.array(self.drawn.pop(0))
-
-    def random(self, size: int) -> np.ndarray:
-        assert self.mirrored is not None
-        return np.array(self.mirrored)
-
-
-def pictures(count: int = 1) -> Tensor:
-    """[count, 3, 4, 1]: 0 1 2 3 / 4 5 6 7 / 8 9 10 11."""
-    return torch.arange(12.0).reshape(1, 3, 4, 1).repeat(count, 1, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("top", "left", "expected"),
-    [
-        (1, 1, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]),
-        (0, 1, [[4, 5, 6, 7], [0, 1, 2, 3], [4, 5, 6, 7]]),
-        (2, 1, [[4, 5, 6, 7], [8, 9, 10, 11], [4, 5, 6, 7]]),
-        (1, 0, [[1, 0, 1, 2], [5, 4, 5, 6], [9, 8, 9, 10]]),
-        (1, 2, [[1, 2, 3, 2], [5, 6, 7, 6], [9, 10, 11, 10]]),
-    ],
-)
-def test_a_crop_of_the_reflected_image_is_that_made_by_hand(top: int, left: int, expected: list[list[int]]) -> None:
-    found = augment(pictures(), Augmentation(pad=1), Fixed([top], [left]))  # type: ignore[arg-type]
-    assert found[0, :, :, 0].int().tolist() == expected
-
-
-def test_each_image_is_cropped_at_a_place_of_its_own() -> None:
-    found = augment(pictures(3), Augmentation(pad=1), Fixed([0, 1, 2], [1, 1, 1]))  # type: ignore[arg-type]
-    assert [image[0, 0, 0].item() for image in found] == [4.0, 0.0, 4.0]
-    assert [image[2, 0, 0].item() for image in found] == [4.0, 8.0, 4.0]
-
-
-def test_an_image_is_mirrored_left_and_right() -> None:
-    found = augment(pictures(2), Augmentation(flip=True), Fixed(random=[0.1, 0.9]))  # type: ignore[arg-type]
-    assert found[0, :, :, 0].int().tolist() == [[3, 2, 1, 0], [7, 6, 5, 4], [11, 10, 9, 8]]
-    assert found[1].equal(pictures()[0])
-
-
-def test_channels_stay_together() -> None:
-    image = torch.stack([pictures()[..., 0], 100 + pictures()[..., 0]], dim=-1)
-    found = augment(image, Augmentation(pad=1, flip=True), Fixed([0], [2], random=[0.0]))  # type: ignore[arg-type]
-    assert found.shape == (1, 3, 4, 2)
-    assert (found[..., 1] - found[..., 0] == 100).all()
-
-
-def test_without_augmentation_the_images_are_handed_on() -> None:
-    images = pictures(2)
-    assert augment(images, Augmentation(), draws.generator(0, "copies")).equal(images)
-
-
-def test_copies_come_from_their_generator_and_mirror_half() -> None:
-    settings = Augmentation(pad=1, flip=True)
-    one, again, other = (augment(pictures(400), settings, draws.generator(seed, "copies", 3)) for seed in (0, 0, 1))
-    assert one.equal(again)
-    assert not one.equal(other)
-    mirrored = (one[:, 0, 1, 0] > one[:, 0, 2, 0]).float().mean()  # holds at every place of the crop
-    assert float(mirrored) == pytest.approx(0.5, abs=0.1)
-
-
-def test_shapes_in_annotations_are_checked_in_tests() -> None:
-    with pytest.raises(TypeCheckError, match="images"):
-        augment(torch.zeros(3, 4, 1), Augmentation(), draws.generator(0, "copies"))
 
 
 # ------------------------------------------------------------------ a share of a gradient

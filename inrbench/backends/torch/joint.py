@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from inrbench.backends.torch.copies import augment
 from inrbench.backends.torch.fields import coords_of
-from inrbench.backends.torch.training import Group, batches, descend
+from inrbench.backends.torch.observed import DrawnSignals, GridOfSignals, Observed
+from inrbench.backends.torch.precision import check_agreement, mixed_precision
+from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
+from inrbench.domains import Array
 from inrbench.errors import Refused
 from inrbench.interfaces import Head, Run, Trained
-from inrbench.settings import SignalTrainingSettings
-from inrbench.signals import Signals
+from inrbench.settings import Augmentation, SignalTrainingSettings
+from inrbench.signals import DrawableSignals, Signals
 
 __all__ = ["Descending", "JointFitter", "TorchHead", "scale_gradient", "train_jointly"]
 
 Tensors = Mapping[str, Tensor]
+#: Training signals up to this size go to the device once; more of them, or such as are decoded on demand, by batch.
+RESIDENT_BYTES = 4 * 2**30
 
 
 class Descending(Protocol):
@@ -42,13 +47,12 @@ class JointFitter(Descending, Protocol):
         """Draw the initialisation, keyed by the run's seed."""
         ...
 
-    def loss(
-        self,
-        values: Float[Tensor, "signals points channels"],
-        coords: Float[Tensor, "points coord_dim"],
-        rng: np.random.Generator,
-    ) -> tuple[Tensor, Tensors, Tensors]:
-        """(reconstruction loss, the batch's representations, values to log); ``values`` lie in [0, 1]."""
+    def loss(self, observed: Observed, rng: np.random.Generator) -> tuple[Tensor, Tensors, Tensors]:
+        """(reconstruction loss, mean over the signals; their representations; values to log)."""
+        ...
+
+    def activation_bytes(self) -> int:
+        """The largest array that one signal's work on a batch passes through, in bytes."""
         ...
 
 
@@ -87,20 +91,15 @@ def scale_gradient(value: Tensor, share: float) -> Tensor:
 def train_jointly(
     fitter: JointFitter, train: Signals, heads: Sequence[Head], settings: SignalTrainingSettings, run: Run
 ) -> Trained:
-    """Train ``fitter`` on signals of one grid, together with ``heads``; one backward pass a step.
+    """Train ``fitter`` together with ``heads``; one backward pass for each part of a step's batch.
 
     The loss is the fitter's plus each head's; the head's gradient into its representations is scaled by its share,
     which gives what two passes with a weight on the second would, except in the head itself, which learns at full
     rate (MWT, CVPR 2025, section 3.3).
     """
-    stacked = train.stacked()
-    if stacked is None:
-        raise Refused("joint training takes signals that share one grid")
     if len(train) == 0:
         raise Refused("there is no training signal: this data set has none, or data.validation takes them all")
-    domain, stored, (scale, offset) = stacked
-    images = torch.as_tensor(np.ascontiguousarray(stored)).to(run.device)
-    coords = coords_of(domain, run.device)
+    observe = _observer(train, settings.augmentation, run)
     readers = [cast(TorchHead, head.reader) for head in heads]
     labels = [torch.as_tensor(head.labels.astype(np.int64)).to(run.device) for head in heads]
     fitter.start(run)
@@ -108,20 +107,53 @@ def train_jointly(
     for head, reader in zip(heads, readers, strict=True):
         reader.start(run)
         groups += [Group(f"{head.name}.{g.name}", g.parameters, g.lr) for g in reader.groups(run.device)]
-    total = settings.num_steps(len(train))
     batch = batches(len(train), settings.batch_size, run)
 
-    def loss(step: int) -> tuple[Tensor, Tensors]:
-        index = torch.as_tensor(batch(step)).to(run.device)
-        picked = augment(images[index].float() * scale + offset, settings.augmentation, run.rng("copies", step))
-        values = picked.reshape(len(index), -1, picked.shape[-1])
-        whole, rows, logs = fitter.loss(values, coords, run.rng("fitter", step))
-        for head, reader, classes in zip(heads, readers, labels, strict=True):
-            seen = {name: scale_gradient(row, head.share) for name, row in rows.items()}
-            head_loss, head_logs = reader.loss(seen, classes[index], run.rng(head.name, step))
-            whole, logs = whole + head_loss, {**logs, **head_logs}
-        return whole, logs
+    def losses(step: int, precision: str = settings.precision) -> Iterator[Part]:
+        index = batch(step)
+        observed = observe(step, index)
+        rngs = {name: run.rng(name, step) for name in ("fitter", *(head.name for head in heads))}
+        size = micro_batch(settings.micro_batch, len(index), fitter.activation_bytes(), run.device)
+        for first in range(0, len(index), size):
+            places = index[first : first + size]
+            with mixed_precision(precision, run.device):
+                whole, rows, logs = fitter.loss(observed.part(first, first + len(places)), rngs["fitter"])
+                for head, reader, classes in zip(heads, readers, labels, strict=True):
+                    seen = {name: scale_gradient(row, head.share) for name, row in rows.items()}
+                    head_loss, head_logs = reader.loss(seen, classes[places], rngs[head.name])
+                    whole, logs = whole + head_loss, {**logs, **head_logs}
+            yield len(places) / len(index), whole, logs
 
-    descend("train", groups, loss, total, settings, run)
+    total = settings.num_steps(len(train))
+    if settings.precision == "bfloat16" and total:
+        check_agreement(groups, lambda precision: losses(0, precision), run, setting="fitter.train.precision")
+    descend("train", groups, losses, total, settings, run)
     states = {head.name: reader.state() for head, reader in zip(heads, readers, strict=True)}
     return Trained(fitter.state(), states, total)
+
+
+def _observer(train: Signals, augmentation: Augmentation, run: Run) -> Callable[[int, Array], Observed]:
+    """From the step and the places of its signals to what the fitter observes of them, in augmented copies."""
+    stacked = train.stacked()
+    if stacked is None and isinstance(train, DrawableSignals):
+
+        def drawn(step: int, index: Array) -> Observed:
+            chosen = cast(DrawableSignals, train.take(index))
+            copies = augmentation if augmentation != Augmentation() else None
+            return DrawnSignals(chosen, run.device, lambda one: run.rng("points", step, one), copies)
+
+        return drawn
+    if stacked is None:
+        raise Refused("joint training takes signals that share one grid, or that have a value at any point")
+    domain, stored, (scale, offset) = stacked
+    coords = coords_of(domain, run.device)
+    fits = isinstance(stored, np.ndarray) and stored.nbytes <= RESIDENT_BYTES
+    resident = torch.as_tensor(np.require(stored, requirements=("C", "W"))).to(run.device) if fits else None
+
+    def listed(step: int, index: Array) -> Observed:
+        picked = torch.as_tensor(np.asarray(stored[index])).to(run.device) if resident is None else resident[index]
+        copies = augment(picked.float() * scale + offset, augmentation, run.rng("copies", step))
+        values = copies.reshape(len(index), -1, copies.shape[-1])
+        return GridOfSignals(train.ids[index], coords, values, lambda one: run.rng("points", step, one))
+
+    return listed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inrbench.backends.torch.draws import init_linears, torch_generator
-from inrbench.backends.torch.training import Group, batches, descend
+from inrbench.backends.torch.precision import check_agreement, mixed_precision
+from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
 from inrbench.errors import BadSetting
 from inrbench.interfaces import ReaderFacts, Run
 from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
@@ -119,12 +120,20 @@ class TorchClassifier:
         settings: TrainingSettings = self.settings.train
         batch = batches(len(rows), settings.batch_size, run)
 
-        def loss(step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-            index = batch(step)
-            return self.loss(self._tensors(rows.take(index), run.device), classes[index], run.rng("reader", step))
+        def losses(step: int, precision: str = settings.precision) -> Iterator[Part]:
+            index, rng = batch(step), run.rng("reader", step)
+            size = micro_batch(settings.micro_batch, len(index), 0, run.device)
+            for first in range(0, len(index), size):
+                places = index[first : first + size]
+                with mixed_precision(precision, run.device):
+                    loss, logs = self.loss(self._tensors(rows.take(places), run.device), classes[places], rng)
+                yield len(places) / len(index), loss, logs
 
         self.network.train()
-        descend("read", groups, loss, settings.num_steps(len(rows)), settings, run)
+        total = settings.num_steps(len(rows))
+        if settings.precision == "bfloat16" and total:
+            check_agreement(groups, lambda precision: losses(0, precision), run, setting="reader.train.precision")
+        descend("read", groups, losses, total, settings, run)
         return self.state()
 
     def state(self) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,13 @@ from inrbench.interfaces import Run
 from inrbench.schedules import schedule
 from inrbench.settings import TrainingSettings
 
-__all__ = ["Group", "batches", "descend"]
+__all__ = ["Group", "Part", "batches", "descend", "micro_batch"]
 
+#: Part of a step's batch: (its share of the batch, its loss, values to log).
+Part = tuple[float, Tensor, Mapping[str, Tensor]]
+
+#: What one array of a batch may take up on a CPU, in bytes: a few of them then fit into its cache together.
+CACHED_BYTES = 4 * 2**20
 #: On a GPU the loss is looked at only so often, since looking waits for the device.
 LOOK_EVERY = 50
 
@@ -47,18 +52,26 @@ def batches(num_signals: int, batch_size: int, run: Run) -> Callable[[int], Arra
     return batch
 
 
+def micro_batch(most: int | None, num_signals: int, activation_bytes: int, device: str) -> int:
+    """Signals that are worked on at once: at most ``most``, else what a CPU's cache holds, in equal parts."""
+    if most is None:
+        most = num_signals if device != "cpu" else max(1, CACHED_BYTES // max(1, activation_bytes))
+    parts = -(-num_signals // min(most, num_signals))
+    return -(-num_signals // parts)
+
+
 def descend(
     name: str,
     groups: Sequence[Group],
-    loss: Callable[[int], tuple[Tensor, Mapping[str, Tensor]]],
+    losses: Callable[[int], Iterable[Part]],
     total: int,
     settings: TrainingSettings,
     run: Run,
 ) -> None:
     """``total`` steps of AdamW on ``groups``, in place.
 
-    ``loss`` maps the step to (the loss to descend, values to log). Raises NotFinite with the step where the loss is
-    not finite.
+    ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares. Raises NotFinite with
+    the step where the loss is not finite.
     """
     optimiser = torch.optim.AdamW(
         [{"params": list(group.parameters.values()), "lr": group.lr} for group in groups],
@@ -72,22 +85,28 @@ def descend(
             options["lr"] = group.lr * factor
             if beta_1 is not None:
                 options["betas"] = (beta_1, options["betas"][1])
-        value, values = loss(step)
         optimiser.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        logged: dict[str, Tensor] = {}
+        for share, loss, values in losses(step):
+            (share * loss).backward()  # type: ignore[no-untyped-call]
+            for key, value in {"loss": loss, **values}.items():
+                part = share * value.detach()
+                logged[key] = logged[key] + part if key in logged else part
         if settings.clip_norm is not None:
             for group in groups:
                 torch.nn.utils.clip_grad_norm_(list(group.parameters.values()), settings.clip_norm)
         optimiser.step()
         if run.device == "cpu" or step % LOOK_EVERY == 0 or step == total - 1:
-            _look(name, step, total, value, values, run)
+            _look(name, step, total, logged, run)
 
 
-def _look(name: str, step: int, total: int, loss: Tensor, values: Mapping[str, Tensor], run: Run) -> None:
-    number = float(loss.detach())
-    if not math.isfinite(number):
-        raise NotFinite(f"the loss of {name} is {number} at step {step + 1} of {total}; a smaller rate may help")
-    run.log(step, loss=number, **{key: float(value.detach()) for key, value in values.items()})
+def _look(name: str, step: int, total: int, values: Mapping[str, Tensor], run: Run) -> None:
+    numbers = {key: float(value) for key, value in values.items()}
+    if not math.isfinite(numbers["loss"]):
+        raise NotFinite(
+            f"the loss of {name} is {numbers['loss']} at step {step + 1} of {total}; a smaller rate may help"
+        )
+    run.log(step, **numbers)
 
 
 class _State:
