@@ -35,6 +35,8 @@ __all__ = [
     "Reader",
     "ReaderFacts",
     "Run",
+    "SteppingFitter",
+    "SubsamplingFitter",
     "Trained",
 ]
 
@@ -127,6 +129,24 @@ class Fitter(Protocol):
 
     def facts(self) -> FitterFacts:
         """Counts and kinds, known without data and before training."""
+        ...
+
+
+@runtime_checkable
+class SubsamplingFitter(Fitter, Protocol):
+    """A fitter that may see only some points of a signal: its error on points that it never saw can be told apart."""
+
+    def held_out(self, signals: Signals, run: Run) -> Sequence[Array] | None:
+        """For each signal indices of listed points that `fit` does not look at; None where it looks at all."""
+        ...
+
+
+@runtime_checkable
+class SteppingFitter(Fitter, Protocol):
+    """A fitter that adapts in steps, whose way can be looked at."""
+
+    def trace(self, signals: Signals, run: Run) -> Sequence[Representations]:
+        """``signals`` after 0, 1, ... and all steps of `fit`."""
         ...
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from inrbench import metrics
 from inrbench.cell_run import CellRun
 from inrbench.domains import Array
 from inrbench.errors import InrbenchError, NotFinite
-from inrbench.interfaces import Classifier, Fitter, Head, Reader, Trained
+from inrbench.gathered import gathered, room_for
+from inrbench.interfaces import Classifier, Fitter, Head, Reader, SubsamplingFitter, Trained
 from inrbench.representations import NeuralDataSet, Representations
 from inrbench.selection import Selected
 from inrbench.signals import Signals
@@ -59,9 +61,11 @@ def run_cell(
     elif reader is not None:
         state = stages.trained("read", run)
         if state is None:
-            neural = _neural_data_set(fitter, trained, data, run, stages)
-            with run.clock("read_train"), run.checkpoints_in(stages.path("read")):
-                state = Trained(reader.train(neural, run))
+            num_rows = len(data.train) + len(data.validation)
+            with room_for(fitter.layout, num_rows, stages.path("fit")) as folder:
+                neural = _neural_data_set(fitter, trained, data, run, stages, folder)
+                with run.clock("read_train"), run.checkpoints_in(stages.path("read")):
+                    state = Trained(reader.train(neural, run))
             stages.keep_trained("read", state, run)
         reader.load(state.shared)
 
@@ -69,7 +73,9 @@ def run_cell(
         return _score(fitter, reader, trained, data, run, stages)
 
 
-def _neural_data_set(fitter: Fitter, trained: Trained, data: Selected, run: CellRun, stages: Stages) -> NeuralDataSet:
+def _neural_data_set(
+    fitter: Fitter, trained: Trained, data: Selected, run: CellRun, stages: Stages, folder: Path | None
+) -> NeuralDataSet:
     """Training and validation signals as representations, for a reader that trains on its own."""
     splits = {"train": (data.train, _labels(data))}
     if len(data.validation):
@@ -77,7 +83,8 @@ def _neural_data_set(fitter: Fitter, trained: Trained, data: Selected, run: Cell
     rows = {}
     for name, (signals, labels) in splits.items():
         with run.checkpoints_in(stages.path("fit"), f"{name}-"):
-            fitted = Representations.joined(_fitted(fitter, signals, run, f"fit {name}", clock="fit_train"))
+            shards = _fitted(fitter, signals, run, f"fit {name}", clock="fit_train")
+            fitted = gathered(shards, len(signals), folder, name)
         if not np.array_equal(fitted.ids, signals.ids):
             raise InrbenchError(f"the fitter gave {len(fitted)} representations for {len(signals)} {name} signals")
         rows[name] = (fitted, labels)
@@ -88,7 +95,7 @@ def _score(
     fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun, stages: Stages
 ) -> Outcome:
     """Fit the scored split shard by shard; query and read each shard while it is there."""
-    errors, unclamped, logits = [], [], []
+    errors, unclamped, estimates, logits = [], [], [], []
     represents = fitter.facts().scope != "samples"  # the samples themselves have no reconstruction to measure
     start = 0
     for rows in _fitted(fitter, data.scored, run, f"fit {data.scored_split}", "fit"):
@@ -98,7 +105,8 @@ def _score(
         shard_errors = np.zeros((2, len(rows)))
         if represents:
             with run.clock("query"):
-                shard_errors = _squared_errors(fitter, rows, entries, run)
+                shard_errors, estimated = _squared_errors(fitter, rows, entries, run)
+                estimates.append(estimated)
         if not np.isfinite(shard_errors).all():
             bad = entries.ids[~np.isfinite(shard_errors).all(axis=0)]
             raise NotFinite(f"the reconstruction of signal {bad[0]} is not finite ({len(bad)} such in this shard)")
@@ -119,6 +127,10 @@ def _score(
     if represents:
         values |= metrics.reconstruction(mse, np.concatenate(unclamped), data.scored.ids)
         vectors["mse"] = mse
+        estimate = np.concatenate(estimates)
+        if np.isfinite(estimate).all():
+            values |= metrics.estimated(estimate, data.scored.ids)
+            vectors["mse_estimate"] = estimate
     if logits:
         read = np.concatenate(logits)
         labels = _checked_labels(data.scored)
@@ -144,14 +156,23 @@ def _fitted(fitter: Fitter, signals: Signals, run: CellRun, name: str, clock: st
             run.stop_here(name)
 
 
-def _squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> Array:
-    """[2, rows]: the squared error of each row, clamped and not, over all scored parts of its entry."""
+def _squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> tuple[Array, Array]:
+    """Squared errors over all scored parts, [2, rows] clamped and not, and [rows] on points that `fit` never saw.
+
+    The second is NaN where every point was seen or none was left over.
+    """
     stacked = entries.stacked()
+    unseen = np.full(len(rows), np.nan)
     if stacked is not None:
         domain, stored, (scale, offset) = stacked
         values = stored.astype(np.float32) * np.float32(scale) + np.float32(offset)
         predicted = np.concatenate(list(fitter.query(rows, domain, run)))
-        return np.stack([metrics.squared_error(predicted, values, clamp=clamp) for clamp in (True, False)])
+        held_out = fitter.held_out(entries.unlabelled(), run) if isinstance(fitter, SubsamplingFitter) else None
+        for i, points in enumerate(held_out or ()):
+            if len(points):
+                one, other = (array[i].reshape(-1, array.shape[-1])[points] for array in (predicted, values))
+                unseen[i] = metrics.squared_error(one[None], other[None])[0]
+        return np.stack([metrics.squared_error(predicted, values, clamp=clamp) for clamp in (True, False)]), unseen
     result = np.zeros((2, len(rows)))
     for i in range(len(rows)):
         total, count = np.zeros(2), 0
@@ -163,7 +184,7 @@ def _squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run
             total += np.asarray(each) * values.size
             count += values.size
         result[:, i] = total / count
-    return result
+    return result, unseen
 
 
 def _costs(fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun) -> dict[str, float]:

@@ -109,6 +109,11 @@ class Signals(Protocol):
 class DrawableSignals(Signals, Protocol):
     """Signals with a value at any point, such as distances to a surface: points are drawn, not listed."""
 
+    @property
+    def num_points(self) -> int:
+        """What a share of a signal's points is taken of; as many as `observed` lists."""
+        ...
+
     def draw(
         self, i: int, sets: int, count: int, rng: np.random.Generator, augmentation: Augmentation | None = None
     ) -> tuple[Array, Array]:

@@ -52,6 +52,18 @@ def test_psnr_is_averaged_over_the_episodes_of_a_signal_and_then_over_signals() 
     assert (values["psnr_db_low"], values["psnr_db_high"]) == pytest.approx((low, high))
 
 
+def test_an_estimate_is_averaged_as_a_reconstruction_is_and_named_apart() -> None:
+    mse, ids = np.array([1e-1, 1e-2, 1e-3, 1e-4]), np.array([7, 3, 7, 7])
+    values, whole = metrics.estimated(mse, ids), metrics.reconstruction(mse, mse, ids)
+    first, second = (10 + 30 + 40) / 3, 20.0
+    assert values["psnr_estimate_db"] == pytest.approx((first + second) / 2)
+    assert values == {
+        name.replace("psnr_", "psnr_estimate_"): pytest.approx(whole[name])
+        for name in ("psnr_db", "psnr_db_low", "psnr_db_high")
+    }
+    assert not values.keys() & whole.keys()
+
+
 def test_the_interval_of_a_reconstruction_is_over_signals_and_not_over_episodes() -> None:
     values = metrics.reconstruction(np.full(5, 1e-2), np.full(5, 1e-2), np.full(5, 4))
     assert values["psnr_db"] == pytest.approx(20.0)

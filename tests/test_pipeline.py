@@ -10,11 +10,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from inrbench import gathered
 from inrbench.cell_run import CellRun
 from inrbench.domains import Array, Domain
 from inrbench.errors import InrbenchError, Interrupted, NotFinite
-from inrbench.interfaces import FitterFacts, Head, ReaderFacts, Run, Trained
-from inrbench.metrics import classification, psnr_db
+from inrbench.interfaces import FitterFacts, Head, ReaderFacts, Run, SubsamplingFitter, Trained
+from inrbench.metrics import classification, mean_interval, psnr_db
 from inrbench.pipeline import NUM_SAMPLES, Outcome, run_cell
 from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
 from inrbench.selection import Selected
@@ -63,6 +64,19 @@ class MeanFitter:
 
     def facts(self) -> FitterFacts:
         return FitterFacts(7, 1, "shared", self.scope, fit_flops=12.0)
+
+
+class HoldingOut(MeanFitter):
+    """Does not look at some of a signal's points: at the first of its four for odd ids, at two for even ones."""
+
+    def held_out(self, signals: Signals, run: Run) -> Sequence[Array] | None:
+        self.calls.append(f"held out of {len(signals)}")
+        self.saw_labels |= signals.labels is not None
+        if self.behaviour.get("all"):
+            return None
+        points = {one: [0] if one % 2 else [3, 0] for one in signals.ids.tolist()}
+        points[self.behaviour.get("none_of")] = []
+        return [np.array(points[one], dtype=np.int64) for one in signals.ids.tolist()]
 
 
 class NearestMean:
@@ -170,9 +184,9 @@ def test_joint_training_gives_the_head_its_labels_and_share_and_fits_no_training
 
 
 def test_a_fitter_never_sees_a_label() -> None:
-    fitter = MeanFitter()
-    go(fitter, NearestMean())
-    assert not fitter.saw_labels
+    for fitter in (MeanFitter(), HoldingOut()):
+        go(fitter, NearestMean())
+        assert not fitter.saw_labels
 
 
 def test_samples_have_no_reconstruction_to_measure() -> None:
@@ -182,6 +196,66 @@ def test_samples_have_no_reconstruction_to_measure() -> None:
     assert "psnr_db" not in outcome.metrics
     assert "mse" not in outcome.vectors
     assert outcome.metrics["accuracy"] == 1.0
+
+
+def test_the_estimate_on_points_that_no_fit_saw_worked_by_hand() -> None:
+    fitter = HoldingOut()
+    assert isinstance(fitter, SubsamplingFitter)
+    assert not isinstance(MeanFitter(), SubsamplingFitter)
+    outcome, _ = go(fitter)
+    plain, _ = go(MeanFitter())
+    # a corner is 3/4 · 0.2 from the mean of its signal, each other point 1/4 · 0.2
+    corner, mixed = 0.15**2, (0.15**2 + 0.05**2) / 2
+    odd = outcome.vectors["ids"] % 2 == 1
+    np.testing.assert_allclose(outcome.vectors["mse_estimate"], np.where(odd, corner, mixed), rtol=1e-4)
+    each = -10.0 * np.log10(np.where(odd, corner, mixed))
+    assert outcome.metrics["psnr_estimate_db"] == pytest.approx(float(each.mean()), abs=1e-3)
+    low, high = mean_interval(each)
+    assert outcome.metrics["psnr_estimate_db_low"] == pytest.approx(low, abs=1e-3)
+    assert outcome.metrics["psnr_estimate_db_high"] == pytest.approx(high, abs=1e-3)
+    estimates = {name for name in outcome.metrics if "estimate" in name}
+    assert {name: value for name, value in outcome.metrics.items() if name not in estimates} == plain.metrics
+    np.testing.assert_array_equal(outcome.vectors["mse"], plain.vectors["mse"])
+    assert [call for call in fitter.calls if call.startswith("held out")] == ["held out of 8"] * 2 + ["held out of 4"]
+
+
+def test_an_estimate_clamps_what_is_predicted() -> None:
+    class Bright(HoldingOut):
+        def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
+            for answer in super().query(rows, domain, run):
+                yield answer + 9.0
+
+    outcome, _ = go(Bright())
+    corners = (data().scored.values[:, 0, 0, 0] / 255.0)[1::2]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(outcome.vectors["mse_estimate"][1::2], (1.0 - corners) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("behaviour", [{"all": True}, {"none_of": 107}], ids=["sees all", "sees all of one signal"])
+def test_there_is_no_estimate_where_a_signal_has_no_point_left(behaviour: dict[str, Any]) -> None:
+    outcome, _ = go(HoldingOut(**behaviour))
+    assert outcome.metrics == go(MeanFitter())[0].metrics
+    assert outcome.vectors.keys() == {"ids", "mse"}
+
+
+def test_samples_have_no_estimate_either() -> None:
+    fitter = HoldingOut()
+    fitter.scope = "samples"
+    outcome, _ = go(fitter, NearestMean())
+    assert not any("estimate" in name for name in [*outcome.metrics, *outcome.vectors])
+
+
+def test_signals_on_domains_of_their_own_have_no_estimate() -> None:
+    class Apart(GridSignals):
+        def stacked(self) -> Any:
+            return None
+
+    whole = data()
+    scored = images(20, 100)
+    apart = cast(Signals, Apart(scored.values, scored.labels, scored.ids))
+    selected = Selected(whole.train, whole.validation, apart, whole.train_labels, "test")
+    outcome, _ = go(HoldingOut(), selected=selected)
+    assert not any("estimate" in name for name in [*outcome.metrics, *outcome.vectors])
+    assert outcome.metrics["psnr_db"] == pytest.approx(go(MeanFitter())[0].metrics["psnr_db"])
 
 
 def test_signals_on_domains_of_their_own_are_scored_one_by_one() -> None:
@@ -244,6 +318,25 @@ def test_the_first_scored_signals_are_kept(tmp_path: Path) -> None:
     assert sample.originals is not None
     np.testing.assert_allclose(sample.originals, images(20).values[: len(sample.rows)] / 255, rtol=1e-6)
     assert sample.shared["offset"].tolist() == [0.25]
+
+
+def test_representations_that_are_too_large_for_memory_are_read_from_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Looking(NearestMean):
+        def train(self, data: NeuralDataSet, run: Run) -> Arrays:
+            self.mapped = {n: isinstance(rows.arrays["mean"], np.memmap) for n, (rows, _) in data.splits.items()}
+            self.files = sorted(path.name for path in tmp_path.rglob("*.npy"))
+            return super().train(data, run)
+
+    in_memory, _ = go(MeanFitter(), first := Looking())
+    monkeypatch.setattr(gathered, "IN_MEMORY_BYTES", 4 * 15)  # 12 and 4 rows of one number
+    in_files, _ = go(MeanFitter(), second := Looking(), folder=tmp_path)
+    assert (first.mapped, first.files) == ({"train": False, "validation": False}, [])
+    assert (second.mapped, second.files) == ({"train": True, "validation": True}, ["train-0.npy", "validation-0.npy"])
+    assert list(tmp_path.rglob("*.npy")) == []
+    assert in_files.metrics == in_memory.metrics
+    np.testing.assert_array_equal(in_files.vectors["logits"], in_memory.vectors["logits"])
 
 
 def test_a_stop_between_two_shards_names_the_work() -> None:
