@@ -162,9 +162,8 @@ def _read(path: Path, _mtime_ns: int, module: str) -> tuple[str, tuple[str, ...]
 
 
 def _versions(plugins: Iterable[Plugin]) -> dict[str, str]:
-    names = dict.fromkeys(name for plugin in plugins for name in FRAMEWORKS.get(plugin.backend, ()))
-    if any(plugin.kind == "dataset" for plugin in plugins):
-        names["pillow"] = None  # what pictures decode to depends on it
+    names: dict[str, None] = dict.fromkeys(name for plugin in plugins for name in FRAMEWORKS.get(plugin.backend, ()))
+    names |= dict.fromkeys(name for plugin in plugins for name in plugin.uses)
     return {name: _version(name) for name in names}
 
 

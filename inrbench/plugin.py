@@ -40,6 +40,7 @@ class Plugin:
     gives: str = ""  # the kind of representation that a fitter makes; a data set's domain
     needs_inr: bool = False  # a fitter that adapts a field chosen by `--set inr=NAME`
     joint: bool = False  # a fitter that can train with heads; a reader that can be such a head
+    uses: tuple[str, ...] = ()  # distributions, beside the framework, whose version could change a result
     scheme: bool = False  # a data set that answers to `name:rest`, as `folder:PATH`
     source: str = ""  # paper, arXiv id
     citation: str = ""  # BibTeX

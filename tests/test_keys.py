@@ -16,9 +16,9 @@ import pytest
 
 from inrbench import keys
 from inrbench.cells import Cell
-from inrbench.keys import STAGES, fingerprint, stage_ingredients, stage_keys
-from inrbench.plugin import Method, Plugin
-from inrbench.registry import Entry
+from inrbench.keys import STAGES, _read, _source, fingerprint, stage_ingredients, stage_keys
+from inrbench.plugin import KINDS, Method, Plugin
+from inrbench.registry import Entry, registry
 from inrbench.settings import DataSettings, JointSettings, Settings, TrainingSettings, setting
 
 
@@ -188,10 +188,38 @@ def test_the_versions_of_the_frameworks_change_the_stages_that_use_them(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = stage_ingredients(cell, "c", "cpu")
-    assert before["train"]["versions"].keys() == {"numpy", "torch", "pillow"}
+    assert before["train"]["versions"].keys() == {"numpy", "torch"}
     one = stage_keys(cell, "c", "cpu")
     monkeypatch.setattr(keys, "_version", lambda name: "99")
     assert all(one[stage] != stage_keys(cell, "c", "cpu")[stage] for stage in STAGES)
+
+
+@pytest.mark.parametrize(("part", "stages"), [("data", ALL), ("fitter", ALL), ("reader", ("read", "score"))])
+def test_the_versions_of_what_a_plugin_uses_change_its_stages(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch, part: str, stages: tuple[str, ...]
+) -> None:
+    versions = {"numpy": "2", "torch": "2", "meshes": "1.0"}
+    monkeypatch.setattr(keys, "_version", lambda name: versions[name])
+    plugin = cell.plugins[part]
+    assert plugin is not None
+    using = replace(cell, plugins={**cell.plugins, part: replace(plugin, uses=("meshes", "numpy"))})
+    for stage, found in stage_ingredients(using, "c", "cpu").items():
+        expected = {"numpy": "2", "torch": "2"} | ({"meshes": "1.0"} if stage in stages else {})
+        assert found["versions"] == expected, stage
+    assert changed(cell, using) == stages
+    before = stage_keys(using, "c", "cpu")
+    versions["meshes"] = "1.1"
+    after = stage_keys(using, "c", "cpu")
+    assert tuple(stage for stage in STAGES if before[stage] != after[stage]) == stages
+
+
+def test_what_a_plugin_uses_and_is_not_installed_has_no_version(cell: Cell) -> None:
+    plugin = cell.plugins["data"]
+    assert plugin is not None
+    using = replace(cell, plugins={**cell.plugins, "data": replace(plugin, uses=("no-such-distribution", "pytest"))})
+    versions = stage_ingredients(using, "c", "cpu")["train"]["versions"]
+    assert versions["no-such-distribution"] == "none"
+    assert versions["pytest"] == pytest.__version__
 
 
 def test_ingredients_tell_what_a_key_is_made_of(cell: Cell, package: tuple[str, Edit]) -> None:
@@ -276,6 +304,26 @@ def test_code_in_a_docstrings_place_counts(package: tuple[str, Edit]) -> None:
     assert fingerprint([f"{name}.shared"], frozenset({name})) != before
 
 
+#: What others' packages are imported as, where their version could change a result.
+COMPUTING = {"PIL": "pillow", "nfn": "nfn", "trimesh": "trimesh"}
+
+
+def test_every_plugin_names_the_packages_of_others_that_its_results_depend_on() -> None:
+    named = set()
+    for plugin in (entry.record for kind in KINDS for entry in registry().entries(kind)):
+        if isinstance(plugin, Plugin):
+            module = plugin.target.partition(":")[0]
+            found = set()
+            for name in fingerprint([module], frozenset({module.partition(".")[0]})):
+                path = _source(name)
+                assert path is not None
+                found |= {imported.partition(".")[0] for imported in _read(path, path.stat().st_mtime_ns, name)[1]}
+            wanted = {COMPUTING[name] for name in found & COMPUTING.keys()}
+            assert wanted <= set(plugin.uses), plugin.name
+            named |= wanted
+    assert named >= {"pillow", "nfn"}
+
+
 PROGRAM = """
 import json, sys
 from inrbench.keys import fingerprint
@@ -308,8 +356,14 @@ def test_what_computes_is_in_a_cells_fingerprint(reached: set[str]) -> None:
 
 def test_tables_and_the_command_line_are_in_no_cells_fingerprint(reached: set[str]) -> None:
     assert not [name for name in reached if name.startswith("inrbench.cli")]
-    assert not reached & {"inrbench.leaderboard", "inrbench.render", "inrbench.__main__"}
+    assert not reached & {"inrbench.leaderboard", "inrbench.plot", "inrbench.render", "inrbench.__main__"}
 
 
 def test_what_only_asks_for_cells_is_in_no_cells_fingerprint(reached: set[str]) -> None:
-    assert not reached & {"inrbench.api", "inrbench.requests", "inrbench.runner", "inrbench.provenance"}
+    assert not reached & {
+        "inrbench.api",
+        "inrbench.published",
+        "inrbench.requests",
+        "inrbench.runner",
+        "inrbench.provenance",
+    }
