@@ -29,7 +29,7 @@ def inrbench_fitters() -> list[Plugin]:
             backend="torch",
             target="inrbench_mwt.meta_sgd:MetaSGD",
             settings="inrbench_mwt.settings:MetaSGDSettings",
-            takes=("grid",),
+            takes=("grid", "points"),
             gives="weights",
             needs_inr=True,
             joint=True,
@@ -62,7 +62,7 @@ def inrbench_readers() -> list[Plugin]:
 
 @hookimpl
 def inrbench_methods() -> list[Method]:
-    """mwt, wt and mwt-l."""
+    """mwt, mwt-l, wt and wt-two-stage."""
 
     def method(name: str, summary: str, **changes: object) -> Method:
         return Method(
@@ -83,5 +83,6 @@ def inrbench_methods() -> list[Method]:
     return [
         method("mwt", "SIREN, learning rates and weight transformer trained end to end; 1 % of the reader's gradient"),
         method("wt", "as mwt, without any of the reader's gradient in the field", joint={"share": 0.0}),
+        method("wt-two-stage", "as wt, but the field is trained first and then the reader, on its fits", joint=None),
         method("mwt-l", "mwt with a SIREN of width 256", inr={**PAPER["inr"], "width": 256}),
     ]

@@ -9,17 +9,19 @@ steps do not depend on the batch. The outer loss is the batch's mean after k ste
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from inrbench.backends.torch.draws import torch_generator
-from inrbench.backends.torch.fields import Field, coords_of, to_device
+from inrbench.backends.torch.fields import DifferentiatedField, Field, coords_of, loss_and_gradient, to_device
 from inrbench.backends.torch.joint import train_jointly
-from inrbench.backends.torch.shards import shards
-from inrbench.backends.torch.training import Group
+from inrbench.backends.torch.observed import DrawnSignals, Observed, Sample, num_drawn, shards, subset
+from inrbench.backends.torch.precision import precision_here
+from inrbench.backends.torch.training import Group, micro_batch
 from inrbench.domains import Array, Domain, Grid
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
@@ -36,29 +38,31 @@ def adapt(
     theta: Mapping[str, Tensor],
     shared: Mapping[str, Tensor],
     rates: Mapping[str, Tensor],
-    target: Float[Tensor, "signals points channels"],
-    coords: Float[Tensor, "points coord_dim"],
-    steps: int,
+    samples: Sequence[Sample],
     *,
-    differentiable: bool,
-) -> Tensors:
-    """δ after ``steps`` inner steps: each array of ``theta`` with the signals in front.
+    recompute: bool = False,
+    precision: torch.dtype | None = None,
+) -> Iterator[Tensors]:
+    """δ after each inner step: each array of ``theta`` with the signals in front. A step sees one of ``samples``.
 
-    ``rates`` are [steps or 1, *shape]; a single row serves all steps. With ``differentiable`` the result carries
-    gradients of every order to ``theta``, ``shared`` and ``rates``.
+    A sample is (coords, target in the field's own range [signals, points, channels]). ``rates`` are
+    [steps or 1, *shape]; a single row serves all steps. Where gradients are recorded, δ carries those to ``theta``,
+    ``shared`` and ``rates``.
     """
-    delta = {name: value.new_zeros(len(target), *value.shape) for name, value in theta.items()}
-    for j in range(steps):
-        with torch.enable_grad():
-            phi = {name: value + delta[name] for name, value in theta.items()}
-            if not differentiable:
-                phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
-            output = field.apply({**phi, **shared}, coords)
-            inner = (output - target).square().mean((1, 2)).sum()
-            gradients = torch.autograd.grad(inner, list(phi.values()), create_graph=differentiable)
-        for name, gradient in zip(phi, gradients, strict=True):
-            delta[name] = delta[name] - rates[name][min(j, len(rates[name]) - 1)] * gradient
-    return delta
+    signals = len(samples[0][1])
+    delta = {name: value.new_zeros(signals, *value.shape) for name, value in theta.items()}
+    for j, (coords, target) in enumerate(samples):
+        # before the first step all signals have the same weights; a field that knows how makes use of it
+        together = j == 0 and isinstance(field, DifferentiatedField)
+        phi = dict(theta) if together else {name: value + delta[name] for name, value in theta.items()}
+        _, gradients = loss_and_gradient(
+            field, {**phi, **shared}, coords, target, list(phi), recompute=recompute, precision=precision
+        )
+        delta = {
+            name: torch.addcmul(value, rates[name][min(j, len(rates[name]) - 1)], gradients[name], value=-1)
+            for name, value in delta.items()
+        }
+        yield delta
 
 
 class MetaSGD:
@@ -98,21 +102,51 @@ class MetaSGD:
         field = {f"theta/{n}": a for n, a in self.theta.items()} | {f"shared/{n}": a for n, a in self.shared.items()}
         return [Group("field", field, self.settings.lr), Group("rates", self.rates, self.settings.lr_rates)]
 
-    def loss(
-        self,
-        values: Float[Tensor, "signals points channels"],
-        coords: Float[Tensor, "points coord_dim"],
-        rng: np.random.Generator,
-    ) -> tuple[Tensor, Tensors, Tensors]:
-        """(mean squared error after k steps in the field's own range, δ, PSNR in dB to log)."""
-        scale, offset = self.field.to_unit
-        target = (values - offset) / scale
-        steps = self.settings.steps
-        delta = adapt(self.field, self.theta, self.shared, self.rates, target, coords, steps, differentiable=True)
+    def loss(self, observed: Observed, rng: np.random.Generator) -> tuple[Tensor, Tensors, Tensors]:
+        """(mean squared error after k steps in the field's own range, δ, values to log)."""
+        settings = self.settings
+        samples = self._samples(observed, settings.steps + 1)  # the outer loss takes one more fresh draw
+        precision = precision_here(samples[0][1].device)
+        how: Any = {"recompute": settings.recompute, "precision": precision}
+        *_, delta = adapt(self.field, self.theta, self.shared, self.rates, samples[:-1], **how)
         phi = {name: value + delta[name] for name, value in self.theta.items()}
-        errors = (self.field.apply({**phi, **self.shared}, coords) - target).square().mean((1, 2))
-        psnr = -10.0 * torch.log10(errors.detach() * scale**2).mean()
-        return errors.mean(), delta, {"psnr_db": psnr}
+        coords, target = samples[-1]
+        errors, _ = loss_and_gradient(self.field, {**phi, **self.shared}, coords, target, list(phi), **how)
+        psnr = -10.0 * torch.log10(errors.detach() * self.field.to_unit[0] ** 2).mean()
+        return errors.mean(), delta, {"psnr_db": psnr, **self._rates_in_numbers()}
+
+    def _samples(self, observed: Observed, sets: int) -> list[Sample]:
+        """What each of ``sets`` losses sees: all points, or fresh draws of the share s; in the field's own range."""
+        share = self.settings.subsample
+        whole = share == 1.0 and not isinstance(observed, DrawnSignals)
+        found = [observed.whole()] if whole else observed.drawn(sets, share)
+        scale, offset = self.field.to_unit
+        placed = [(coords, (values - offset) / scale) for coords, values in found]
+        return placed * sets if whole else placed
+
+    @torch.no_grad()
+    def _rates_in_numbers(self) -> Tensors:
+        """The inner rates' range, the share of negative ones, and how many are not finite."""
+        flat = [array.detach().flatten() for array in self.rates.values()]
+        lowest, highest = (torch.stack([getattr(array, end)() for array in flat]) for end in ("min", "max"))
+        total = sum(array.numel() for array in flat)
+        negative = torch.stack([(array < 0).sum() for array in flat]).sum() / total
+        unfinite = total - torch.stack([array.isfinite().sum() for array in flat]).sum()
+        return {
+            "alpha_min": lowest.min(),
+            "alpha_max": highest.max(),
+            "alpha_negative_share": negative,
+            "alpha_not_finite": unfinite.float(),
+        }
+
+    def activation_bytes(self) -> int:
+        """One layer's values of one signal."""
+        width = max(shape[0] for name, shape in self.shapes.items() if name in self.adapted)
+        return 4 * width * self._points_a_step()
+
+    def _points_a_step(self) -> int:
+        num_points = int(np.prod(self.spec.parts[0].shape))
+        return num_points if self.settings.subsample == 1.0 else num_drawn(self.settings.subsample, num_points)
 
     def state(self) -> dict[str, np.ndarray]:
         """θ, the output layer and the rates."""
@@ -138,17 +172,52 @@ class MetaSGD:
                     arrays[path.removeprefix(f"{group}/")] = torch.as_tensor(np.array(array))
 
     def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
-        """K steps on each signal; rows are δ = φ − θ."""
+        """All steps on each signal; rows are δ = φ − θ."""
+        for ids, steps in self._paths(signals, run):
+            yield self._rows(ids, steps[-1])
+
+    def trace(self, signals: Signals, run: Run) -> list[Representations]:
+        """All of ``signals`` after 0, 1, ..., k steps."""
+        paths = [[self._rows(ids, delta) for delta in steps] for ids, steps in self._paths(signals, run)]
+        after = [Representations.joined(shards) for shards in zip(*paths, strict=True)]
+        start = {name: np.zeros_like(array) for name, array in after[0].arrays.items()}
+        return [replace(after[0], arrays=start), *after]
+
+    def held_out(self, signals: Signals, run: Run) -> list[Array] | None:
+        """For each signal indices of points that none of its steps sees, as many as a step sees if there are so many.
+
+        None where every step sees all points, or free ones.
+        """
+        settings, stacked = self.settings, signals.stacked()
+        if settings.subsample == 1.0 or stacked is None:
+            return None
+        num_points, found = stacked[0].num_points, []
+        for one in signals.ids:
+            seen = subset(run.rng("fit points", int(one)), self._test_steps(), settings.subsample, num_points)
+            left = np.setdiff1d(np.arange(num_points), seen)
+            count = min(len(left), seen.shape[1])
+            found.append(run.rng("held-out points", int(one)).choice(left, count, replace=False))
+        return found
+
+    def _test_steps(self) -> int:
+        return self.settings.test_steps or self.settings.steps
+
+    def _paths(self, signals: Signals, run: Run) -> Iterator[tuple[Array, list[Tensors]]]:
+        """For each shard its ids, and δ after each step."""
         theta, shared, rates = (to_device(arrays, run.device) for arrays in (self.theta, self.shared, self.rates))
-        scale, offset = self.field.to_unit
-        for shard in shards(signals, self.settings.shard, run.device):
-            target = (shard.values - offset) / scale
-            with torch.no_grad():
-                delta = adapt(
-                    self.field, theta, shared, rates, target, shard.coords, self.settings.steps, differentiable=False
-                )
-            arrays = {name: value.cpu().numpy() for name, value in delta.items()}
-            yield Representations(self.layout, arrays, shard.ids, np.zeros(len(shard.ids), dtype=np.int64))
+        precision = torch.bfloat16 if self.settings.fit_precision == "bfloat16" else None
+        for shard in shards(signals, self.settings.shard, run.device, lambda one: run.rng("fit points", one)):
+            size = micro_batch(None, len(shard), self.activation_bytes(), run.device)
+            parts: list[list[Tensors]] = []
+            for first in range(0, len(shard), size):
+                samples = self._samples(shard.part(first, min(first + size, len(shard))), self._test_steps())
+                with torch.no_grad():
+                    parts.append(list(adapt(self.field, theta, shared, rates, samples, precision=precision)))
+            yield shard.ids, [{n: torch.cat([d[n] for d in step]) for n in theta} for step in zip(*parts, strict=True)]
+
+    def _rows(self, ids: Array, delta: Tensors) -> Representations:
+        arrays = {name: value.cpu().numpy() for name, value in delta.items()}
+        return Representations(self.layout, arrays, ids, np.zeros(len(ids), dtype=np.int64))
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The values of θ + δ on ``domain``, [chunk, *domain, channels], unclamped."""
@@ -172,12 +241,12 @@ class MetaSGD:
         count = {name: int(np.prod(shape)) for name, shape in self.shapes.items()}
         adapted = sum(count[name] for name in self.adapted)
         rows = self.settings.steps if self.settings.rates == "per-step" else 1
-        forward = self.field.flops(int(np.prod(self.spec.parts[0].shape)))
+        forward = self.field.flops(self._points_a_step())
         return FitterFacts(
             parameters=sum(count.values()) + rows * adapted,
             adapted_values=adapted,
             initialisation="meta-learned",
             scope="global",
             train_flops=forward * (9 * self.settings.steps + 3),
-            fit_flops=forward * 3 * self.settings.steps,
+            fit_flops=forward * 3 * self._test_steps(),
         )

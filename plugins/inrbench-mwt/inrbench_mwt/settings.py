@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from inrbench.settings import Settings, SignalTrainingSettings, TrainingSettings, setting
 
 __all__ = ["MetaSGDSettings", "WeightTransformerSettings"]
@@ -25,8 +27,23 @@ class MetaSGDSettings(Settings):
     rate_high: float = setting(1.0, "... to here")
     lr: float = setting(1e-4, "outer learning rate of the initialisation, the output layer and its scale", gt=0.0)
     lr_rates: float = setting(1e-2, "outer learning rate of the inner rates", gt=0.0)
+    recompute: bool = setting(
+        False, "keep nothing of an inner step for its second-order gradient, but compute it again: less memory"
+    )
+    fit_precision: Literal["float32", "bfloat16"] = setting(
+        "float32", "of large products when signals are fitted", stage="fit"
+    )
     shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
     train: SignalTrainingSettings = setting(SignalTrainingSettings(), "the outer loop")
+
+    @model_validator(mode="after")
+    def _rates_for_every_step(self) -> MetaSGDSettings:
+        if self.test_steps is not None and self.test_steps != self.steps and self.rates == "per-step":
+            raise ValueError(
+                f"test_steps={self.test_steps} with steps={self.steps} needs one row of rates for all steps: "
+                "fitter.rates=shared"
+            )
+        return self
 
 
 class WeightTransformerSettings(Settings):

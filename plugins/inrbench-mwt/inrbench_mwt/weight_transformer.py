@@ -1,7 +1,8 @@
 """The weight transformer: each output neuron of a field's hidden layers is a token (arXiv 2503.18123, section 3.3).
 
 Tokens are the neurons of the hidden layers 1 .. depth (the first layer is left out), each with the deltas of its D
-input weights and then of its bias, so [depth · D, D + 1]; they are scaled to λ (δ + β) with a learned β.
+input weights and then of its bias, so [depth · D, D + 1]; they are scaled to λ (δ + β) with a learned β, or, in
+place of λ, normalised over the whole matrix.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ def tokens_of(rows: Mapping[str, Tensor], depth: int) -> Float[Tensor, "signals 
     return torch.cat(layers, dim=1)
 
 
+#: Scores of a block's attention up to this size are computed as they are written; beyond it the fused form is faster.
+CACHED_BYTES = 16 * 2**20
+
+
 class WeightTransformer(Network):
     """Linear map, pre-norm blocks, mean over tokens, linear head."""
 
@@ -38,6 +43,7 @@ class WeightTransformer(Network):
         super().__init__()
         self.depth, self.width, self.num_tokens = depth, width, depth * width
         self.token_scale = settings.token_scale
+        self.normalised = settings.token_norm == "layernorm"  # noqa: S105 (no password)
         self.beta = nn.Parameter(torch.zeros(self.num_tokens, width + 1))
         self.embed = nn.Linear(width + 1, width)
         heads = max(1, width // settings.head_dim)
@@ -49,13 +55,19 @@ class WeightTransformer(Network):
     def forward(self, rows: Mapping[str, Tensor], stages: Stages) -> Float[Tensor, "signals classes"]:
         """Logits; every named stage can be tapped and edited, ``tokens`` being δ before β and λ."""
         tokens = stages("tokens", tokens_of(rows, self.depth))
-        hidden = stages("scaled", self.token_scale * (tokens + self.beta))
+        hidden = stages("scaled", self._scaled(tokens + self.beta))
         hidden = stages("embedded", self.embed(hidden))
         for i, block in enumerate(cast("list[Block]", list(self.blocks))):
             hidden = stages(f"block.{i}.attention", block.attend(hidden))
             hidden = stages(f"block.{i}.mlp", block.transform(hidden))
         pooled = stages("pooled", hidden.mean(dim=1))
         return stages("logits", self.head(pooled))
+
+    def _scaled(self, tokens: Float[Tensor, "signals tokens values"]) -> Float[Tensor, "signals tokens values"]:
+        if self.normalised:
+            # δ is small: its variance is far below the usual 1e-5
+            return functional.layer_norm(tokens, tokens.shape[1:], eps=1e-12)
+        return self.token_scale * tokens
 
     def flops(self) -> float:
         """2 x multiply-adds: the maps of every token, and attention over all pairs of tokens."""
@@ -85,7 +97,7 @@ class Block(nn.Module):
         signals, tokens, width = hidden.shape
         mixed = self.query_key_value(self.norm_attention(hidden))
         query, key, value = mixed.view(signals, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(query, key, value)
+        attended = _attention(query, key, value)
         joined = attended.transpose(1, 2).reshape(signals, tokens, width)
         return torch.addcmul(hidden, self.scale_attention, self.out(joined))
 
@@ -93,6 +105,19 @@ class Block(nn.Module):
         """Hidden + scale · mlp(norm(hidden))."""
         inner = functional.gelu(self.mlp_in(self.norm_mlp(hidden)))
         return torch.addcmul(hidden, self.scale_mlp, self.mlp_out(inner))
+
+
+def _attention(
+    query: Float[Tensor, "signals heads tokens values"],
+    key: Float[Tensor, "signals heads tokens values"],
+    value: Float[Tensor, "signals heads tokens values"],
+) -> Float[Tensor, "signals heads tokens values"]:
+    """softmax(q kᵀ / √values) v; on a CPU in three steps where the scores stay in its cache, else fused."""
+    scores_bytes = query[..., 0].numel() * key.shape[-2] * query.element_size()
+    if query.device.type != "cpu" or scores_bytes > CACHED_BYTES:
+        return functional.scaled_dot_product_attention(query, key, value)
+    scores = torch.matmul(query * query.shape[-1] ** -0.5, key.mT)
+    return torch.matmul(scores.softmax(-1), value)
 
 
 class WeightTransformerReader(TorchClassifier):

@@ -15,6 +15,7 @@ from torch import Tensor
 from inrbench import draws
 from inrbench.backends.torch.fields import coords_of
 from inrbench.backends.torch.joint import scale_gradient, train_jointly
+from inrbench.backends.torch.observed import GridOfSignals
 from inrbench.cell_run import CellRun
 from inrbench.cells import resolve
 from inrbench.domains import Grid
@@ -46,6 +47,11 @@ def signals(count: int, seed: int = 0) -> GridSignals:
     return GridSignals(rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8), np.arange(count) % 10)
 
 
+def observed(values: Tensor, coords: Tensor) -> GridOfSignals:
+    """Signals 0, 1, ... with all of their points."""
+    return GridOfSignals(np.arange(len(values)), coords, values, lambda one: draws.generator(0, "points", one))
+
+
 @dataclass
 class Double:
     """The small fitter and reader in float64, with values, coordinates and labels of three signals."""
@@ -59,6 +65,11 @@ class Double:
     rates: dict[str, Tensor]
 
     @property
+    def observed(self) -> GridOfSignals:
+        """The three signals as a fitter sees them."""
+        return observed(self.values, self.coords)
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         """All that the fitter learns."""
         return {**self.field, **{f"rates/{name}": value for name, value in self.rates.items()}}
@@ -66,7 +77,7 @@ class Double:
     def losses(self, share: float | None = None) -> tuple[Tensor, Tensor]:
         """(reconstruction, cross-entropy); with ``share`` the second as joint training makes it."""
         rng = draws.generator(0, "step")
-        loss, rows, _ = self.fitter.loss(self.values, self.coords, rng)
+        loss, rows, _ = self.fitter.loss(self.observed, rng)
         if share is not None:
             rows = {name: scale_gradient(row, share) for name, row in rows.items()}
         return loss, self.reader.loss(rows, self.labels, rng)[0]
@@ -142,7 +153,7 @@ def test_one_step_on_one_sine_layer_is_that_of_the_formula() -> None:
     shared = {"output.weight": random(1, 3), "output.bias": random(1), "output.scale": random(1)}
     rates = {name: random(1, *value.shape) for name, value in theta.items()}
     coords, target = coords_of(GRID, "cpu").double(), random(2, 64, 1)
-    found = adapt(field, theta, shared, rates, target, coords, 1, differentiable=False)
+    (found,) = adapt(field, theta, shared, rates, [(coords, target)])
 
     x = coords * 8.0 / 7.0
     u = x @ theta["layers.0.weight"].T + theta["layers.0.bias"]
@@ -157,13 +168,12 @@ def test_one_step_on_one_sine_layer_is_that_of_the_formula() -> None:
         assert_same({name: delta[signal] for name, delta in found.items()}, expected, tolerance=1e-13)
 
 
-@pytest.mark.parametrize("differentiable", [True, False])
-def test_the_inner_loop_is_that_of_one_signal_at_a_time(double: Double, differentiable: bool) -> None:
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_inner_loop_is_that_of_one_signal_at_a_time(double: Double, recorded: bool) -> None:
     theta, shared = double.part("theta/"), double.part("shared/")
     target = 2.0 * double.values - 1.0
-    found = adapt(
-        double.fitter.field, theta, shared, double.rates, target, double.coords, 3, differentiable=differentiable
-    )
+    with torch.set_grad_enabled(recorded):
+        *_, found = adapt(double.fitter.field, theta, shared, double.rates, [(double.coords, target)] * 3)
     for signal in range(3):
         phi = plain_phi(theta, shared, double.rates, double.values[signal], double.coords, 3)
         expected = {name: phi[name] - theta[name] for name in theta}
@@ -231,7 +241,7 @@ def test_fit_gives_what_training_differentiates() -> None:
     rows = fitted(fitter, these)
     fitter.groups("cpu")
     values = torch.as_tensor(these.values).float().div(255).reshape(3, 64, 1)
-    _, delta, _ = fitter.loss(values, coords_of(GRID, "cpu"), draws.generator(0, "step"))
+    _, delta, _ = fitter.loss(observed(values, coords_of(GRID, "cpu")), draws.generator(0, "step"))
     for name, array in rows.arrays.items():
         np.testing.assert_allclose(array, delta[name].detach().numpy(), rtol=0, atol=2e-6)
 
@@ -336,7 +346,7 @@ def test_the_fitters_gradient_is_that_of_finite_differences(double: Double) -> N
 def test_the_readers_gradient_is_that_of_finite_differences(double: Double) -> None:
     network = dict(double.reader.network.named_parameters())
     found = gradients(sum(double.losses(0.01)), network)  # type: ignore[arg-type]
-    _, rows, _ = double.fitter.loss(double.values, double.coords, draws.generator(0, "step"))
+    _, rows, _ = double.fitter.loss(double.observed, draws.generator(0, "step"))
     rows = {name: row.detach() for name, row in rows.items()}
 
     def cross_entropy() -> Tensor:
@@ -351,7 +361,7 @@ def test_the_readers_gradient_is_that_of_finite_differences(double: Double) -> N
 def test_the_classifiers_gradient_into_theta_is_pulled_back_less_direct(double: Double) -> None:
     """dL_cls/dθ = Σ(v₀ − v_cls): the reader sees φ − θ, so θ enters through φ(θ) and, negative, by itself."""
     theta, shared = double.part("theta/"), double.part("shared/")
-    _, rows, _ = double.fitter.loss(double.values, double.coords, draws.generator(0, "step"))
+    _, rows, _ = double.fitter.loss(double.observed, draws.generator(0, "step"))
     seen = {name: row.detach().requires_grad_() for name, row in rows.items()}
     cross_entropy, _ = double.reader.loss(seen, double.labels, draws.generator(0, "step"))
     v_cls = gradients(cross_entropy, seen)
@@ -410,7 +420,7 @@ def test_joint_training_descends_the_two_passes_gradients(share: float) -> None:
     these = signals(4)
     assert these.labels is not None
     values = torch.as_tensor(these.values[order]).float().div(255).reshape(4, 64, 1)
-    loss, rows, _ = fitter.loss(values, coords_of(GRID, "cpu"), draws.generator(0, "step"))
+    loss, rows, _ = fitter.loss(observed(values, coords_of(GRID, "cpu")), draws.generator(0, "step"))
     cross_entropy, _ = reader.loss(rows, torch.as_tensor(these.labels[order]), draws.generator(0, "step"))
     for group, prefix in ((field, "field"), (rates, "rates"), (network, "reader.all")):
         first, second = gradients(loss, group.parameters), gradients(cross_entropy, group.parameters)

@@ -98,6 +98,63 @@ def test_beta_starts_at_zero_and_lambda_at_500() -> None:
     assert float(reader.network.blocks[0].scale_mlp.detach()[0]) == pytest.approx(0.1)  # type: ignore[union-attr,operator,index]
 
 
+# ------------------------------------------------------------------ tokens, normalised
+
+
+def scaled(rows: Representations, factor: float) -> Representations:
+    arrays = {name: np.float32(factor) * array for name, array in rows.arrays.items()}
+    return Representations(rows.layout, arrays, rows.ids, rows.copies)
+
+
+def test_normalised_tokens_have_mean_zero_and_variance_one_over_the_whole_matrix() -> None:
+    found = predicted(reader_of(token_norm="layernorm", beta=0.01), rows_of(3), tap=("tokens", "scaled"))
+    np.testing.assert_allclose(found["scaled"].mean(axis=(1, 2)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(found["scaled"].var(axis=(1, 2)), 1.0, rtol=1e-5)
+    assert np.abs(found["scaled"].mean(axis=2)).max() > 0.1  # of all tokens together, not of each
+    assert np.abs(found["scaled"].mean(axis=1)).max() > 0.1
+
+
+def test_normalised_tokens_are_those_of_delta_plus_beta_without_lambda() -> None:
+    reader, rows = reader_of(token_norm="layernorm", beta=0.01, token_scale=300.0), rows_of(3)
+    found = predicted(reader, rows, tap=("tokens", "scaled"))
+    sums = found["tokens"] + reader.network.beta.detach().numpy()
+    expected = (sums - sums.mean(axis=(1, 2), keepdims=True)) / sums.std(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found["scaled"], expected, rtol=0, atol=1e-4)
+    other = predicted(reader_of(token_norm="layernorm", beta=0.01, token_scale=7.0), rows)
+    np.testing.assert_array_equal(predicted(reader, rows)["logits"], other["logits"])
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.5, 100.0])
+def test_normalised_tokens_do_not_depend_on_how_large_the_rows_are(factor: float) -> None:
+    rows = rows_of(3)
+    one, other = (
+        predicted(reader_of(token_norm="layernorm"), r, tap=("scaled",)) for r in (rows, scaled(rows, factor))
+    )
+    np.testing.assert_allclose(one["scaled"], other["scaled"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(one["logits"], other["logits"], rtol=0, atol=1e-4)
+    plain, larger = (predicted(reader_of(), r)["logits"] for r in (rows, scaled(rows, factor)))
+    assert np.abs(plain - larger).max() > 1e-3  # as those scaled by λ do
+
+
+def test_normalising_has_no_parameters_and_a_gradient_into_the_rows() -> None:
+    plain, normed = reader_of(), reader_of(token_norm="layernorm")
+    assert normed.facts() == plain.facts()
+    assert {n: a.shape for n, a in normed.state().items()} == {n: a.shape for n, a in plain.state().items()}
+    rows = {name: torch.tensor(array, requires_grad=True) for name, array in rows_of(2).arrays.items()}
+    loss, _ = normed.loss(rows, torch.tensor([1, 3]), draws.generator(0, "step"))
+    gradients = dict(zip(rows, torch.autograd.grad(loss, [*rows.values()], allow_unused=True), strict=True))
+    for name, gradient in gradients.items():
+        if name.startswith("layers.0."):
+            assert gradient is None
+        else:
+            assert gradient is not None
+            assert gradient.isfinite().all()
+            assert gradient.abs().max() > 0.0
+    along = sum((g * rows[n]).sum((1, 2) if g.dim() == 3 else 1) for n, g in gradients.items() if g is not None)
+    assert isinstance(along, torch.Tensor)
+    torch.testing.assert_close(along, torch.zeros(2), rtol=0, atol=1e-4)  # scaling the rows changes nothing
+
+
 # ------------------------------------------------------------------ symmetry
 
 
