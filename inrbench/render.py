@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from inrbench.cell_run import CellRun
 from inrbench.cells import resolve
 from inrbench.domains import Array, Grid
 from inrbench.errors import BadSetting, InrbenchError, Refused
+from inrbench.interfaces import SteppingFitter
 from inrbench.metrics import psnr_db, squared_error
+from inrbench.signals import GridSignals
 from inrbench.stages import Stages, cache_folder
 
 __all__ = ["picture", "render"]
@@ -22,10 +24,12 @@ GAP = 2
 SMALLEST_SIDE = 64
 
 
-def render(record: Mapping[str, Any], *, scale: int = 1, out: Path) -> Path:
+def render(record: Mapping[str, Any], *, scale: int = 1, steps: bool = False, out: Path) -> Path:
     """Write a PNG: originals above, the cell's reconstructions of them below, queried at ``scale`` times the cells.
 
-    Raises Refused where the record is no reconstruction of images, InrbenchError where its sample is not kept.
+    With ``steps`` there is a row for the reconstructions before the first step of the fit and after each.
+    Raises Refused where the record is no reconstruction of images or its fitter takes no steps, InrbenchError where
+    its sample is not kept.
     """
     if scale < 1 or scale > 64:
         raise BadSetting(f"--size {scale}: allowed are 1x to 64x")
@@ -46,18 +50,29 @@ def render(record: Mapping[str, Any], *, scale: int = 1, out: Path) -> Path:
     fitter.load(sample.shared)
     height, width = sample.originals.shape[1:3]
     run = CellRun(record["seed"])
-    wanted = np.concatenate(list(fitter.query(sample.rows, Grid.of(height * scale, width * scale), run)))
-    same = wanted if scale == 1 else np.concatenate(list(fitter.query(sample.rows, Grid.of(height, width), run)))
-    errors = psnr_db(squared_error(same, sample.originals))
-    return _write(picture(sample.originals, wanted, scale), out, f"PSNR {errors.mean():.2f} dB")
+    after = [sample.rows]
+    if steps:
+        if not isinstance(fitter, SteppingFitter):
+            raise Refused(f"cell {record['cell']}: its fitter has no steps that can be looked at")
+        signals = GridSignals(sample.originals, ids=sample.rows.ids, to_unit=(1.0, 0.0))
+        after = list(fitter.trace(signals, run))
+    lines, notes = [], []
+    for rows in after:
+        wanted = np.concatenate(list(fitter.query(rows, Grid.of(height * scale, width * scale), run)))
+        same = wanted if scale == 1 else np.concatenate(list(fitter.query(rows, Grid.of(height, width), run)))
+        lines.append(wanted)
+        notes.append(f"{psnr_db(squared_error(same, sample.originals)).mean():.2f} dB")
+    if steps:
+        notes = [f"step {step}: {note}" for step, note in enumerate(notes)]
+    return _write(picture(sample.originals, lines, scale), out, f"PSNR {', '.join(notes)}")
 
 
-def picture(originals: Array, reconstructions: Array, scale: int) -> Array:
-    """Originals (enlarged without smoothing) above reconstructions: [rows, columns, 3] in uint8, gaps white."""
+def picture(originals: Array, reconstructions: Sequence[Array], scale: int) -> Array:
+    """Originals (enlarged without smoothing) above rows of reconstructions: [rows, columns, 3] in uint8, gaps white."""
     zoom = max(1, -(-SMALLEST_SIDE // (scale * min(originals.shape[1:3]))))
     upper = _enlarged(originals, scale * zoom)
-    lower = _enlarged(np.clip(reconstructions, 0.0, 1.0), zoom)
-    return np.concatenate([_strip(upper), _strip(lower)], axis=0)
+    lower = [_enlarged(np.clip(line, 0.0, 1.0), zoom) for line in reconstructions]
+    return np.concatenate([_strip(strip) for strip in (upper, *lower)], axis=0)
 
 
 def _enlarged(images: Array, times: int) -> Array:

@@ -16,7 +16,7 @@ def test_originals_stand_above_reconstructions_with_white_gaps() -> None:
     originals = np.zeros((2, 64, 96, 3), dtype=np.float32)
     originals[1, ..., 0] = 1.0  # the second one is red
     reconstructions = np.full_like(originals, 0.5)
-    pixels = picture(originals, reconstructions, 1)
+    pixels = picture(originals, [reconstructions], 1)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (2 * (64 + 2 * GAP), 2 * (96 + 2 * GAP), 3)
     upper, lower = np.split(pixels, 2)
@@ -29,7 +29,7 @@ def test_originals_stand_above_reconstructions_with_white_gaps() -> None:
 
 def test_small_images_are_enlarged_without_smoothing() -> None:
     original = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1) / 3
-    pixels = picture(original, original, 1)
+    pixels = picture(original, [original], 1)
     assert pixels.shape == (2 * (64 + 2 * GAP), 64 + 2 * GAP, 3)
     inside = pixels[GAP : GAP + 64, GAP : GAP + 64]
     assert np.unique(inside).tolist() == [0, 85, 170, 255]
@@ -41,7 +41,7 @@ def test_a_finer_query_is_as_large_as_its_enlarged_original() -> None:
     original = np.zeros((1, 32, 32, 1), dtype=np.float32)
     finer = np.zeros((1, 128, 128, 1), dtype=np.float32)
     finer[0, 0, 0] = 1.0
-    pixels = picture(original, finer, 4)
+    pixels = picture(original, [finer], 4)
     assert pixels.shape == (2 * (128 + 2 * GAP), 128 + 2 * GAP, 3)
     lower = pixels[128 + 2 * GAP :]
     assert (lower[GAP, GAP] == 255).all()
@@ -51,7 +51,7 @@ def test_a_finer_query_is_as_large_as_its_enlarged_original() -> None:
 def test_reconstructions_are_clamped() -> None:
     reconstruction = np.full((1, 64, 64, 1), -3.0, dtype=np.float32)
     reconstruction[:, 32:] = 7.0
-    lower = np.split(picture(np.zeros_like(reconstruction), reconstruction, 1), 2)[1]
+    lower = np.split(picture(np.zeros_like(reconstruction), [reconstruction], 1), 2)[1]
     assert (lower[GAP : GAP + 32, GAP:-GAP] == 0).all()
     assert (lower[GAP + 32 : -GAP, GAP:-GAP] == 255).all()
 
@@ -83,3 +83,10 @@ def test_a_missing_sample_says_how_to_make_it_again(tmp_path: Path, monkeypatch:
     )
     assert str(caught.value) == message
     assert not (tmp_path / "a.png").exists()
+
+
+def test_each_line_of_reconstructions_has_a_row() -> None:
+    original = np.zeros((2, 64, 64, 1), dtype=np.float32)
+    lines = [np.full_like(original, value) for value in (0.2, 0.6, 1.0)]
+    rows = np.split(picture(original, lines, 1), 4)
+    assert [int(row[GAP, GAP, 0]) for row in rows] == [0, 51, 153, 255]

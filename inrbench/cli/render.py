@@ -29,8 +29,9 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str) -> int:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="The PNG; the cell's name if not given."
 )
+@click.option("--steps", is_flag=True, help="A row for each step of the fit, from its start; for fitters with steps.")
 @RECORDS
-def render(cell: str, scale: int, out: Path | None, records: Path) -> None:
+def render(cell: str, scale: int, out: Path | None, steps: bool, records: Path) -> None:
     """Draw reconstructions beside originals, as a PNG.
 
     CELL is the name of a cell as `inrbench results` prints it, its beginning, or the path of a record.
@@ -38,6 +39,7 @@ def render(cell: str, scale: int, out: Path | None, records: Path) -> None:
     \b
       inrbench render mwt+digits-laptop-s0
       inrbench render mwt+digits --size 8x -o digits.png
+      inrbench render mwt+digits-laptop-s0 --steps
       inrbench render records/mwt+digits-laptop-s0-1a2b3c4d.json
 
     The field is queried on a finer grid: what stands between the pixels is its own answer, no interpolation.
@@ -46,8 +48,9 @@ def render(cell: str, scale: int, out: Path | None, records: Path) -> None:
     from inrbench.render import render as draw
 
     record = record_of(cell, records)
-    path = out or Path(f"{file_stem(record['cell'], record['key'])}-{scale}x.png")
-    click.echo(draw(record, scale=scale, out=path))
+    ending = "-steps" if steps else ""
+    path = out or Path(f"{file_stem(record['cell'], record['key'])}-{scale}x{ending}.png")
+    click.echo(draw(record, scale=scale, steps=steps, out=path))
 
 
 def record_of(cell: str, folder: Path) -> dict[str, Any]:
