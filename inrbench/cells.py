@@ -12,7 +12,7 @@ from inrbench.errors import BadSetting, OutOfMemory, Refused, UnknownName, Usage
 from inrbench.interfaces import Classifier, DataSet, Fitter, Reader
 from inrbench.plugin import Method, Plugin
 from inrbench.registry import Registry, registry
-from inrbench.settings import DataSettings, JointSettings, Settings, load_target, merge, validated
+from inrbench.settings import Augmentation, DataSettings, JointSettings, Settings, load_target, merge, validated
 from inrbench.signals import SignalSpec
 
 __all__ = ["PROFILES", "Built", "Cell", "build_dataset", "parse_grid", "resolve"]
@@ -20,6 +20,8 @@ __all__ = ["PROFILES", "Built", "Cell", "build_dataset", "parse_grid", "resolve"
 PROFILES = ("paper", "laptop", "smoke")
 PARTS = ("data", "inr", "fitter", "reader", "joint")
 EXAMPLES = {"data": "data.train_size=1000", "joint": "joint.share=0.01"}
+#: What each augmentation is for.
+COPIES = {"images": ("pad", "rotate", "crop", "resized_crop", "flip"), "points": ("scale", "jitter")}
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Cell:
     plugins: Mapping[str, Plugin | None]  # data, inr, fitter, reader
     settings: Mapping[str, Settings | None]  # data, inr, fitter, reader, joint
     label: str = ""  # a sweep's name for this row, where the method's does not do
+    published: Mapping[str, Any] | None = None  # what a paper prints for it; part of the record and of no key
 
     @property
     def name(self) -> str:
@@ -188,12 +191,25 @@ def build_dataset(plugin: Plugin, name: str, settings: Settings) -> DataSet:
 
 
 def _check_copies(fitter: Settings | None, spec: SignalSpec) -> None:
-    """Refuse to pad an image by more than a mirror of it holds."""
-    pad = getattr(getattr(getattr(fitter, "train", None), "augmentation", None), "pad", 0)
-    sides = spec.parts[0].shape
-    if spec.parts[0].domain == "grid" and pad >= min(sides):
-        allowed = f"0 to {min(sides) - 1} for signals of {' x '.join(map(str, sides))}"
-        raise BadSetting(f"setting fitter.train.augmentation.pad={pad}: allowed are {allowed}")
+    """Refuse augmentations of another kind of signal, and to pad an image by more than a mirror of it holds."""
+    asked = getattr(getattr(fitter, "train", None), "augmentation", None)
+    if not isinstance(asked, Augmentation):
+        return
+    part = spec.parts[0]
+    sides = " x ".join(map(str, part.shape))
+    ours = "images" if part.domain == "grid" and len(part.shape) == 2 else part.domain
+    none, shown = Augmentation(), f"a grid of {sides}" if part.domain == "grid" else part.domain
+    for kind, names in COPIES.items():
+        for name in names:
+            value, allowed = getattr(asked, name), getattr(none, name)
+            if kind != ours and value != allowed:
+                raise BadSetting(
+                    f"setting fitter.train.augmentation.{name}={value}: allowed is {allowed} for signals on {shown}, "
+                    f"as it is for {'signals that are drawn at points' if kind == 'points' else kind} alone"
+                )
+    if ours == "images" and asked.pad >= min(part.shape):
+        allowed = f"0 to {min(part.shape) - 1} for signals of {sides}"
+        raise BadSetting(f"setting fitter.train.augmentation.pad={asked.pad}: allowed are {allowed}")
 
 
 def _plugin(known: Registry, part: str, tree: Mapping[str, Any], backend: str | None = None) -> Plugin | None:

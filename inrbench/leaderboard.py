@@ -1,7 +1,8 @@
 """Leaderboards: tables of records. Rows rank together only within a lane, and a lane is computed from facts.
 
 A table holds one data set at one profile, scored on the same signals. A row is a method with its settings; it shows the
-mean over its seeds and a 95 % interval. Rows whose paired difference is not significant share a rank.
+mean over its seeds and a 95 % interval. Rows whose paired difference is not significant share a rank. What a paper
+printed for a row stands beside ours.
 """
 
 from __future__ import annotations
@@ -19,19 +20,27 @@ import numpy as np
 
 from inrbench.arrays import write_atomically
 from inrbench.metrics import mean_interval
+from inrbench.published import SCALES, PublishedRow, badge
 from inrbench.records import read_records
 from inrbench.settings import flatten
 
-__all__ = ["Row", "Table", "lane_of", "paired_difference", "tables", "write"]
+__all__ = ["Record", "Row", "Table", "lane_of", "paired_difference", "row_of", "tables", "told_apart", "write"]
 
 Record = Mapping[str, Any]
 SHOWN_SETTINGS = 3
 PARTS_NAMES = ("inr.name", "fitter.name", "reader.name", "reader", "joint")
 HEADERS = ("rank", "method", "accuracy, %", "PSNR, dB", "adapted values", "reader parameters", "seeds", "lane")
+#: Behind the measured ones, where a row has something published.
+PUBLISHED_HEADERS = {"accuracy": "published accuracy, %", "psnr_db": "published PSNR, dB"}
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
     "by accuracy, else by PSNR; rows whose paired difference over seeds is not significant share a rank. Controls are "
     "not ranked."
+)
+PUBLISHED_NOTE = (
+    "Published: the value as printed (its standard deviation), from {sources}. `reproduced`: it lies in our 95 % "
+    "interval, or within 2 of its standard deviations of our mean; else ours is `above` or `below` it. A cell of "
+    "another profile, on unofficial data or with other settings is not what was published and is not compared."
 )
 
 
@@ -72,6 +81,20 @@ class Row:
         """What this row is ranked by."""
         return "accuracy" if self.values("accuracy") else "psnr_db"
 
+    @property
+    def published(self) -> Mapping[str, Any]:
+        """What the newest record that holds a published row says of it; empty where none does."""
+        newest = sorted(self.records, key=lambda record: str(record["finished"]), reverse=True)
+        return next((record["published"] for record in newest if "published" in record), {})
+
+    @property
+    def badge(self) -> str:
+        """How this row stands to what was published; empty where nothing was."""
+        if not self.published:
+            return ""
+        ours = {metric: (self.mean(metric), self.half_interval(metric)) for metric in SCALES}
+        return badge({**self.records[0], "published": self.published}, ours)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -83,11 +106,17 @@ class Table:
     num_scored: int
     rows: tuple[Row, ...]
     ranks: tuple[int | None, ...] = field(default=())
+    only_published: tuple[PublishedRow, ...] = field(default=())
 
     @property
     def title(self) -> str:
         """``digits, profile laptop: test split, 360 signals``."""
         return f"{self.dataset}, profile {self.profile}: {self.scored} split, {self.num_scored:,} signals"
+
+    def headers(self) -> list[str]:
+        """The names of the columns of `cells`."""
+        first, last = HEADERS[:4], HEADERS[4:]
+        return [*first, *(PUBLISHED_HEADERS[metric] for metric in self._printed()), *self._badges("badge"), *last]
 
     def cells(self) -> list[list[str]]:
         """The table's body as text."""
@@ -100,41 +129,55 @@ class Table:
                     row.name,
                     _shown(100 * row.mean("accuracy"), 100 * row.half_interval("accuracy"), 1),
                     _shown(row.mean("psnr_db"), row.half_interval("psnr_db"), 2),
+                    *(_as_printed(row.published.get("metrics", {}), metric) for metric in self._printed()),
+                    *self._badges(row.badge),
                     f"{costs['adapted_values']:,.0f}",
                     f"{costs['reader_parameters']:,.0f}" if "reader_parameters" in costs else "–",
                     ", ".join(map(str, sorted(record["seed"] for record in row.records))),
                     row.lane,
                 ]
             )
+        for other in self.only_published:
+            printed = [_as_printed(other.metrics, metric) for metric in self._printed()]
+            body.append(["published", other.name, "–", "–", *printed, *self._badges(""), "–", "–", "–", "–"])
         return body
 
     def markdown(self) -> str:
         """The table in Markdown, under its title."""
         from tabulate import tabulate
 
-        text = tabulate(self.cells(), HEADERS, tablefmt="github", disable_numparse=True)
-        notes = [NOTE, *self._unofficial(), *self.differences()]
+        text = tabulate(self.cells(), self.headers(), tablefmt="github", disable_numparse=True)
+        notes = [NOTE, *self._sources(), *self._unofficial(), *self.differences()]
         return f"## {self.title}\n\n{text}\n\n" + "\n\n".join(notes) + "\n"
 
     def csv(self) -> str:
         """One line a row, with unrounded values."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        metrics = ("accuracy", "psnr_db")
+        printed = [f"{metric}{part}" for metric in SCALES for part in ("", "_sd")]
         writer.writerow(
             ["dataset", "profile", "rank", "method", "lane", "control"]
-            + [f"{metric}{part}" for metric in metrics for part in ("", "_half_interval")]
+            + [f"{metric}{part}" for metric in SCALES for part in ("", "_half_interval")]
             + ["adapted_values", "reader_parameters", "train_s", "seeds", "records"]
+            + [f"published_{column}" for column in (*printed, "table")]
+            + ["badge"]
         )
         for row, rank in zip(self.rows, self.ranks, strict=True):
             costs = row.records[0]["costs"]
-            measured = [value for metric in metrics for value in (row.mean(metric), row.half_interval(metric))]
+            measured = [value for metric in SCALES for value in (row.mean(metric), row.half_interval(metric))]
+            metrics = row.published.get("metrics", {})
             writer.writerow(
                 [self.dataset, self.profile, rank or "", row.name, row.lane, row.control]
                 + ["" if math.isnan(value) else repr(value) for value in measured]
                 + [costs["adapted_values"], costs.get("reader_parameters", ""), _mean_cost(row, "train_s")]
                 + [" ".join(str(r["seed"]) for r in row.records), " ".join(r["key"][:8] for r in row.records)]
+                + [metrics.get(column, "") for column in printed]
+                + [row.published.get("table", ""), row.badge]
             )
+        for other in self.only_published:
+            values = [other.metrics.get(column, "") for column in printed]
+            line = [self.dataset, self.profile, "published", other.name, *[""] * 11, *values, other.table.name, ""]
+            writer.writerow(line)
         return out.getvalue()
 
     def differences(self) -> list[str]:
@@ -152,14 +195,33 @@ class Table:
             )
         return ["Paired differences over seeds, with 95 % intervals:\n\n" + "\n".join(lines)] if lines else []
 
+    def _printed(self) -> list[str]:
+        """The metrics of which something was published for a row of this table."""
+        found = [row.published.get("metrics", {}) for row in self.rows] + [row.metrics for row in self.only_published]
+        return [metric for metric in SCALES if any(metric in metrics for metrics in found)]
+
+    def _badges(self, badge: str) -> list[str]:
+        """The badge's column, where this table has one."""
+        return [badge] if self._printed() else []
+
+    def _sources(self) -> list[str]:
+        """The note on what was published, where this table holds such a thing."""
+        tables = {row.published["table"]: row.published["source"] for row in self.rows if row.published}
+        tables |= {row.table.name: row.table.source for row in self.only_published}
+        sources = "; ".join(f"`{table}` ({source})" for table, source in tables.items())
+        return [PUBLISHED_NOTE.format(sources=sources)] if tables else []
+
     def _unofficial(self) -> list[str]:
         if all(record["data"]["official"] for row in self.rows for record in row.records):
             return []
         return [f"`{self.dataset}` is not the official data set: the mark behind `~` is the hash of the data used."]
 
 
-def tables(folder: Path) -> list[Table]:
-    """The tables of all good records in ``folder``, by data set and profile. Raises RecordError for a damaged one."""
+def tables(folder: Path, only_published: Sequence[PublishedRow] = ()) -> list[Table]:
+    """The tables of all good records in ``folder``, by data set and profile. Raises RecordError for a damaged one.
+
+    ``only_published`` stand below the rows of their data set, in tables where a row is from their published table.
+    """
     grouped: dict[tuple[str, str, str], dict[str, list[Record]]] = {}
     for record in read_records(folder):
         if record["status"] != "ok":
@@ -169,10 +231,16 @@ def tables(folder: Path) -> list[Table]:
         grouped.setdefault(place, {}).setdefault(same, []).append(record)
     found = []
     for (dataset, profile, _), by_settings in sorted(grouped.items()):
-        rows = _ordered(_told_apart([_row(records) for records in by_settings.values()]))
+        rows = [row_of(records) for records in by_settings.values()]
+        names = told_apart([row.name for row in rows], [dict(flatten(row.records[0]["settings"])) for row in rows])
+        rows = _ordered([replace(row, name=name) for row, name in zip(rows, names, strict=True)])
         facts = rows[0].records[0]["facts"]
         ranks = tuple(_ranks(rows))
-        found.append(Table(dataset, profile, facts["scored_split"], facts["scored_signals"], tuple(rows), ranks))
+        known = {row.published["table"] for row in rows if row.published}
+        called = (dataset, dataset.partition("~")[0])  # unofficial data has its hash behind its name
+        below = tuple(row for row in only_published if row.table.name in known and row.dataset in called)
+        scored = facts["scored_split"], facts["scored_signals"]
+        found.append(Table(dataset, profile, *scored, tuple(rows), ranks, below))
     return found
 
 
@@ -217,7 +285,8 @@ def paired_difference(first: Row, second: Row, metric: str) -> tuple[float, floa
     return (float(differences.mean()), *mean_interval(differences))
 
 
-def _row(records: Sequence[Record]) -> Row:
+def row_of(records: Sequence[Record]) -> Row:
+    """The row of ``records`` with one set of settings; of each seed the newest counts."""
     newest = {record["seed"]: record for record in sorted(records, key=lambda record: str(record["finished"]))}
     ordered = tuple(newest[seed] for seed in sorted(newest))
     first = ordered[0]
@@ -228,18 +297,22 @@ def _row(records: Sequence[Record]) -> Row:
     return Row(name, lane_of(first), control, ordered)
 
 
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """The rows with names of their own: where some share one, the settings that differ between them follow it."""
-    result = []
-    for row in rows:
-        same = [dict(flatten(other.records[0]["settings"])) for other in rows if other.name == row.name]
-        own = dict(flatten(row.records[0]["settings"]))
-        keys = sorted({key for settings in same for key in settings.keys() | own.keys()})
-        differ = [key for key in keys if any(settings.get(key) != own.get(key) for settings in same)]
-        parts = [key for key in differ if key in PARTS_NAMES]
-        said = ", ".join(f"{key.removesuffix('.name')}={own.get(key)}" for key in (parts or differ)[:SHOWN_SETTINGS])
-        result.append(replace(row, name=f"{row.name} ({said})") if said else row)
-    return result
+def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]], most: int = SHOWN_SETTINGS) -> list[str]:
+    """``names`` with the settings behind them that differ between what shares one: of the parts first, then others.
+
+    ``settings`` are by dotted key; at most ``most`` of a kind are named.
+    """
+    said: list[list[str]] = [[] for _ in names]
+    for kind in (PARTS_NAMES, None):
+        shared: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            shared.setdefault(f"{name} {said[i]}", []).append(i)
+        for indices in shared.values():
+            keys = sorted({key for i in indices for key in settings[i] if kind is None or key in kind})
+            differ = [key for key in keys if len({str(settings[i].get(key)) for i in indices}) > 1]
+            for i in indices:
+                said[i] += [f"{key.removesuffix('.name')}={settings[i].get(key)}" for key in differ[:most]]
+    return [f"{name} ({', '.join(parts)})" if parts else name for name, parts in zip(names, said, strict=True)]
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:
@@ -280,6 +353,15 @@ def _shown(mean: float, half: float, digits: int) -> str:
     if math.isnan(mean):
         return "–"
     return f"{mean:.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
+
+
+def _as_printed(metrics: Mapping[str, float], metric: str) -> str:
+    """The published ``metric`` in the units of a paper's table, its standard deviation behind it."""
+    if metric not in metrics:
+        return "–"
+    scale = SCALES[metric]
+    sd = metrics.get(f"{metric}_sd")
+    return f"{scale * metrics[metric]:.2f}" + ("" if sd is None else f" ({scale * sd:.2f})")
 
 
 def _mean_cost(row: Row, cost: str) -> float:

@@ -35,6 +35,8 @@ FIELDS: dict[str, type] = {
 }
 #: What a good record holds besides; tables and pictures need it.
 GOOD: dict[str, type] = {"facts": dict, "data": dict, "keys": dict, "label": str, "finished": str}
+#: What a document holds where there is something to say.
+SOME: dict[str, type] = {"published": dict}
 
 
 def write_record(folder: Path, record: Mapping[str, Any], vectors: Mapping[str, Array] | None = None) -> Path:
@@ -86,6 +88,7 @@ def read_record(path: Path) -> dict[str, Any]:
     missing = [key for key in fields if not isinstance(record, dict) or key not in record]
     if missing:
         raise RecordError(f"record {path} is damaged: it has no {', '.join(missing)}")
+    fields = fields | {key: kind for key, kind in SOME.items() if key in record}
     wrong = [key for key, kind in fields.items() if not isinstance(record[key], kind)]
     if wrong:
         raise RecordError(f"record {path} is damaged: {wrong[0]} holds what does not belong there")

@@ -25,6 +25,7 @@ from inrbench.provenance import commit, cpu_model, versions
 from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import registry
 from inrbench.selection import Selected, select
+from inrbench.settings import Augmentation
 from inrbench.stages import Stages, cache_folder
 
 __all__ = ["Options", "Planned", "devices_of", "num_threads", "plan", "run_cells", "with_record"]
@@ -134,7 +135,7 @@ def run_cells(
             done = one.record if one.record is not None and one.record["status"] == "ok" else None
             if done is not None and not options.rerun:
                 report(f"{title}: done before")
-                records.append(done)
+                records.append(_with_published(done, one.cell, options))
                 continue
             report(title)
             record = _run(one, options, stop, quiet)
@@ -143,6 +144,13 @@ def run_cells(
             if record["status"] == Interrupted.status:
                 break
     return records
+
+
+def _with_published(record: dict[str, Any], cell: Cell, options: Options) -> dict[str, Any]:
+    """The record with the published values that the cell carries: it may have been made before a sweep named them."""
+    if cell.published is None or record.get("published") == cell.published:
+        return record
+    return read_record(write_record(options.records, {**record, "published": cell.published}))
 
 
 def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> dict[str, Any]:
@@ -217,6 +225,7 @@ def _described(one: Planned, threads: int) -> dict[str, Any]:
         "profile": cell.profile,
         "seed": cell.seed,
         "settings": cell.tree(),
+        **({} if cell.published is None else {"published": cell.published}),
         "plugins": {part: f"{entry.distribution} {entry.version}" for part, entry in entries.items()},
         "data": {"checksum": one.data.checksum, "official": one.data.official},
         "versions": versions(),
@@ -255,8 +264,8 @@ def _facts(cell: Cell, built: Built, data: Selected) -> dict[str, Any]:
 
 
 def _augmented(cell: Cell) -> bool:
-    train = getattr(cell.settings["fitter"], "train", None)
-    return train is not None and (train.augmentation.pad > 0 or train.augmentation.flip)
+    asked = getattr(getattr(cell.settings["fitter"], "train", None), "augmentation", None)
+    return isinstance(asked, Augmentation) and asked != Augmentation(crop=asked.crop)  # what is not padded has one crop
 
 
 def _backend(plugin: Any) -> str | None:

@@ -10,16 +10,21 @@ from typing import Any
 
 import pytest
 
-from inrbench.cells import Cell, parse_grid, resolve
+from inrbench.cells import COPIES, Cell, _check_copies, parse_grid, resolve
 from inrbench.errors import BadSetting, Refused, UnknownName, UsageError
 from inrbench.plugin import Method, Plugin, hookimpl
 from inrbench.registry import Registry
-from inrbench.settings import DataSettings, Settings, setting
+from inrbench.settings import Augmentation, DataSettings, Settings, SignalTrainingSettings, setting
+from inrbench.signals import PartSpec, SignalSpec
 
 
 class FitterSettings(Settings):
     steps: int = setting(1, "steps")
     lr: float = setting(0.1, "rate", gt=0.0)
+
+
+class TrainedSettings(Settings):
+    train: SignalTrainingSettings = SignalTrainingSettings()
 
 
 class FieldSettings(Settings):
@@ -354,3 +359,71 @@ def test_resolving_loads_no_part(cell: Resolve) -> None:
     """The fake plugins' targets do not exist: whatever resolves has not loaded them."""
     for method, dataset in itertools.product(["joint", "bare", "tokens"], ["images", "folder:/a"]):
         assert cell(method, dataset).settings["data"] == DataSettings()
+
+
+# ------------------------------------------------------------------ augmented copies
+
+
+def check_copies(domain: Any, shape: tuple[int, ...], **asked: Any) -> None:
+    train = SignalTrainingSettings(augmentation=Augmentation(**asked))
+    part = PartSpec(domain, shape, coord_dim=3 if domain != "grid" else len(shape), channels=1)
+    _check_copies(TrainedSettings(train=train), SignalSpec((part,)))
+
+
+@pytest.mark.parametrize(
+    ("domain", "shape", "asked"),
+    [
+        ("grid", (28, 20), {"pad": 19, "rotate": 30.0, "crop": "centre", "resized_crop": 0.8, "flip": True}),
+        ("points", (2048,), {"scale": 0.1, "jitter": 0.01}),
+        ("grid", (4, 28, 28), {}),
+        ("points", (2048,), {}),
+        ("rays", (8, 16, 16), {}),
+    ],
+)
+def test_signals_are_augmented_by_what_is_for_them(domain: str, shape: tuple[int, ...], asked: dict[str, Any]) -> None:
+    check_copies(domain, shape, **asked)
+
+
+@pytest.mark.parametrize(
+    ("domain", "shape", "asked", "message"),
+    [
+        ("grid", (28, 20), {"pad": 20}, "pad=20: allowed are 0 to 19 for signals of 28 x 20"),
+        (
+            "grid",
+            (28, 20),
+            {"scale": 0.1},
+            "scale=0.1: allowed is 0.0 for signals on a grid of 28 x 20, as it is for "
+            "signals that are drawn at points alone",
+        ),
+        ("grid", (28, 20), {"jitter": 0.01, "pad": 20}, "jitter=0.01: allowed is 0.0 for signals on a grid of 28 x 20"),
+        (
+            "grid",
+            (4, 28, 28),
+            {"pad": 2},
+            "pad=2: allowed is 0 for signals on a grid of 4 x 28 x 28, as it is for images alone",
+        ),
+        ("grid", (16000,), {"flip": True}, "flip=True: allowed is False for signals on a grid of 16000, as it is"),
+        ("points", (2048,), {"rotate": 30.0}, "rotate=30.0: allowed is 0.0 for signals on points, as it is for images"),
+        ("points", (2048,), {"crop": "centre"}, "crop=centre: allowed is random for signals on points"),
+        ("points", (2048,), {"resized_crop": 0.8}, "resized_crop=0.8: allowed is 1.0 for signals on points"),
+        ("rays", (8, 16, 16), {"jitter": 0.1}, "jitter=0.1: allowed is 0.0 for signals on rays"),
+        ("rays", (8, 16, 16), {"flip": True}, "flip=True: allowed is False for signals on rays"),
+    ],
+)
+def test_augmentations_for_other_signals_are_refused(
+    domain: str, shape: tuple[int, ...], asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadSetting) as caught:
+        check_copies(domain, shape, **asked)
+    assert str(caught.value).startswith(f"setting fitter.train.augmentation.{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fitter_without_a_training_loop_of_ours_has_no_copies_to_check() -> None:
+    part = PartSpec("rays", (8, 16, 16), 3, 3)
+    _check_copies(None, SignalSpec((part,)))
+    _check_copies(FitterSettings(), SignalSpec((part,)))
+
+
+def test_every_augmentation_is_for_one_kind_of_signal() -> None:
+    assert sorted(itertools.chain(*COPIES.values())) == sorted(Augmentation.model_fields)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from inrbench.leaderboard import Row, Table, lane_of, paired_difference, tables, write
+from inrbench.leaderboard import Row, Table, lane_of, paired_difference, tables, told_apart, write
+from inrbench.published import PublishedRow, PublishedTable
 from inrbench.records import write_record
 
 FACTS = {
@@ -267,3 +268,84 @@ def test_rows_of_one_name_are_told_apart_by_the_settings_that_differ(board: Any)
     )
     names = ["a (reader=mlp)", "a (reader=knn)", "b (fitter.lr=1)", "b (fitter.lr=2)", "c"]
     assert [name for name, _ in ranked(table)] == names
+
+
+def test_names_that_share_a_part_too_are_told_apart_by_the_rest() -> None:
+    settings = [
+        {"reader.name": "mlp", "reader.width": 8, "fitter.steps": 2},
+        {"reader.name": "mlp", "reader.width": 8, "fitter.steps": 4},
+        {"reader.name": "knn", "reader.neighbours": 3, "fitter.steps": 2},
+    ]
+    said = ["a (reader=mlp, fitter.steps=2)", "a (reader=mlp, fitter.steps=4)", "a (reader=knn)"]
+    assert told_apart(["a"] * 3, settings) == said
+    assert told_apart(["a", "b", "c"], settings) == ["a", "b", "c"]
+    many = [{f"data.{letter}": i for letter in "abcd"} for i in range(2)]
+    assert told_apart(["a", "a"], many, most=2) == ["a (data.a=0, data.b=0)", "a (data.a=1, data.b=1)"]
+
+
+# ------------------------------------------------------------------ published values
+
+PUBLISHED = {
+    "table": "paper.table1",
+    "title": "A table",
+    "source": "Author, A Paper, 2026",
+    "row": {"method": "a"},
+    "metrics": {"accuracy": 0.569, "accuracy_sd": 0.0029},
+    "changed": [],
+}
+TABLE = PublishedTable("paper.table1", "A table", "Author, A Paper, 2026", ())
+
+
+def published_rows(**changes: Any) -> list[dict[str, Any]]:
+    return rows_of("a", [0.55, 0.57, 0.58], profile="paper", published={**PUBLISHED}, **changes)
+
+
+def test_a_published_value_stands_beside_ours_with_a_badge(board: Any) -> None:
+    (table,) = board(published_rows(), rows_of("b", [0.1, 0.1, 0.1], profile="paper"))
+    assert table.headers()[2:7] == ["accuracy, %", "PSNR, dB", "published accuracy, %", "badge", "adapted values"]
+    assert [cells[4:6] for cells in table.cells()] == [["56.90 (0.29)", "accuracy reproduced"], ["–", ""]]
+    note = "from `paper.table1` (Author, A Paper, 2026). `reproduced`: it lies in our 95 % interval, or"
+    assert note in table.markdown()
+
+
+def test_a_table_of_which_nothing_was_published_has_no_such_columns(board: Any) -> None:
+    (table,) = board(rows_of("a", [0.9]))
+    assert "published" not in table.markdown()
+    assert len(table.headers()) == len(table.cells()[0]) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dataset": "digits~1a2b3c4d", "data": {"official": False}}, "unofficial data"),
+        ({"profile": "laptop"}, "other profile"),
+        ({"published": {**PUBLISHED, "changed": ["inr.width"]}}, "other settings: inr.width"),
+        ({"metrics": {"accuracy": 0.4, "accuracy_low": 0.39, "accuracy_high": 0.41}}, "accuracy below"),
+    ],
+)
+def test_a_row_that_is_not_what_was_published_says_so(board: Any, changes: dict[str, Any], said: str) -> None:
+    rows = [{**one, **changes} for one in published_rows()]
+    (table,) = board(rows)
+    assert [cells[5] for cells in table.cells()] == [said]
+
+
+def test_rows_without_cells_stand_below_unranked(board: Any, tmp_path: Path) -> None:
+    board(published_rows(dataset="digits~1a2b3c4d"), rows_of("b", [0.9], dataset="mnist"))
+    others = [
+        PublishedRow(TABLE, "another", "digits", {"accuracy": 0.9}),
+        PublishedRow(TABLE, "elsewhere", "mnist", {"accuracy": 0.9}),  # no row of mnist is from that table
+    ]
+    first, second = tables(tmp_path / "records", others)
+    assert first.cells()[-1] == ["published", "another", "–", "–", "90.00", "", "–", "–", "–", "–"]
+    assert [row.name for row in first.only_published] == ["another"]
+    assert second.only_published == ()
+
+
+def test_the_csv_has_what_was_published_and_where(board: Any, tmp_path: Path) -> None:
+    board(published_rows(), rows_of("b", [0.9, 0.9], profile="paper"))
+    (table,) = tables(tmp_path / "records", [PublishedRow(TABLE, "another", "digits", {"psnr_db": 30.5})])
+    lines = {line["method"]: line for line in csv.DictReader(io.StringIO(table.csv()))}
+    keys = ("rank", "published_accuracy", "published_accuracy_sd", "published_psnr_db", "published_table", "badge")
+    assert [lines["a"][key] for key in keys] == ["2", "0.569", "0.0029", "", "paper.table1", "accuracy reproduced"]
+    assert [lines["b"][key] for key in keys] == ["1", "", "", "", "", ""]
+    assert [lines["another"][key] for key in keys] == ["published", "", "", "30.5", "paper.table1", ""]

@@ -58,6 +58,16 @@ def test_a_record_and_its_vectors_come_back_as_they_were(tmp_path: Path) -> None
     np.testing.assert_array_equal(vectors["mse"], VECTORS["mse"])
 
 
+def test_published_values_come_back_and_what_is_none_is_damaged(tmp_path: Path) -> None:
+    values = {"table": "paper.table1", "metrics": {"accuracy": 0.5}}
+    path = write_record(tmp_path, record(published=values))
+    assert read_record(path)["published"] == values
+    assert "published" not in read_record(write_record(tmp_path, record(key="fedcba9876543210")))
+    path.write_text(path.read_text().replace('"published": {', '"published": 3, "more": {'))
+    with pytest.raises(RecordError, match=r"is damaged: published holds what does not belong there"):
+        read_record(path)
+
+
 def test_a_record_without_vectors_has_none(tmp_path: Path) -> None:
     assert vectors_of(tmp_path, read_record(write_record(tmp_path, record()))) == {}
 

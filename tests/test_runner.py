@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from inrbench.errors import BadData, OutOfMemory, UsageError
 from inrbench.records import read_records, vectors_of
 from inrbench.registry import Registry
 from inrbench.runner import Options, num_threads, plan, run_cells
+from inrbench.settings import Augmentation, SignalTrainingSettings
 
 NAME = "fake_inrbench_runner"
 HOOKS = """
@@ -214,6 +216,33 @@ def test_a_cell_with_a_good_record_is_not_run_again(world: ModuleType, options: 
     assert go(options, cell(), report=lines.append) == first
     assert world.CALLS == ["train"]
     assert lines == ["[1/1] mean+dots-smoke-s0: done before"]
+
+
+def test_published_values_of_a_cell_are_in_its_record_and_in_one_made_before(
+    world: ModuleType, options: Options
+) -> None:
+    values = {"table": "paper.table1", "metrics": {"psnr_db": 30.0}}
+    published = dataclasses.replace(cell(), published=values)
+    (without,) = go(options, cell())
+    assert "published" not in without
+    assert go(options, published) == [{**without, "published": values}]
+    assert go(options, cell()) == list(read_records(options.records)) == [{**without, "published": values}]
+    assert vectors_of(options.records, without)["mse"].shape == (4,)
+    assert world.CALLS == ["train"]
+    (made,) = go(Options(options.records, device="cpu", threads=1, rerun=True), published)
+    assert made["published"] == values
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "augmented"),
+    [({}, False), ({"crop": "centre"}, False)]
+    + [({key: value}, True) for key, value in (("pad", 4), ("rotate", 30.0), ("resized_crop", 0.8), ("flip", True))]
+    + [({"scale": 0.1}, True), ({"jitter": 0.01}, True)],
+)
+def test_a_record_says_whether_training_saw_augmented_copies(augmentation: dict[str, Any], augmented: bool) -> None:
+    train = SignalTrainingSettings(augmentation=Augmentation(**augmentation))
+    settings = {"fitter": SimpleNamespace(train=train)}
+    assert runner._augmented(SimpleNamespace(settings=settings)) is augmented  # type: ignore[arg-type]
 
 
 def test_rerun_does_the_cell_and_all_its_stages_again(world: ModuleType, options: Options) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "show": ("inrbench.cli.show:show", "Show a method, a data set, or the settings of both together."),
     "results": ("inrbench.cli.results:results", "Show the records of cells, one row a cell."),
     "leaderboard": ("inrbench.cli.leaderboard:leaderboard", "Print tables of records, with intervals and ranks."),
+    "plot": ("inrbench.cli.plot:plot", "Draw how metrics depend on a setting, as a PNG."),
     "render": ("inrbench.cli.render:render", "Draw reconstructions beside originals, as a PNG."),
     "data": ("inrbench.cli.data:data", "List, download and check data sets."),
     "cite": ("inrbench.cli.cite:cite", "Print BibTeX for methods and data sets."),

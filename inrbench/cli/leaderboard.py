@@ -20,23 +20,33 @@ __all__ = ["leaderboard"]
     type=click.Path(path_type=Path),
     help="Folder for leaderboard.md and leaderboard.csv, or the .md file to write, with its .csv beside it.",
 )
-def leaderboard(records: Path, out: Path | None) -> None:
+@click.option(
+    "--sweep",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The sweep that made the records: its title as heading, and the published rows that it lists without cells.",
+)
+def leaderboard(records: Path, out: Path | None, sweep: Path | None) -> None:
     """Print tables of records, with intervals and ranks.
 
     \b
       inrbench leaderboard
       inrbench leaderboard --records runs/today -o tables
       inrbench leaderboard --records runs/today -o today.md
+      inrbench leaderboard --records runs/t1 --sweep leaderboards/papers/mwt-table1.yaml
 
-    Only cells that can be compared stand in one table: the same scored data, the same profile.
+    Only cells that can be compared stand in one table: the same scored data, the same profile. What a paper printed
+    for a row stands beside it, with a badge: reproduced, above or below, or why it is not compared.
     """  # noqa: D301
     from inrbench.leaderboard import tables, write
+    from inrbench.requests import load_sweep, rows_without_cells
 
-    found = tables(records_folder(records))
+    title = load_sweep(sweep).title if sweep else ""
+    found = tables(records_folder(records), rows_without_cells(sweep) if sweep else ())
     if not found:
         say(f"no records to rank in {records}; `inrbench run METHOD+DATASET` makes some")
         return
-    click.echo("\n\n".join(table.markdown().strip() for table in found))
+    heading = [f"# {title}"] if title else []
+    click.echo("\n\n".join([*heading, *(table.markdown().strip() for table in found)]))
     if out is not None:
-        for path in write(found, out):
+        for path in write(found, out, title or "Leaderboard"):
             say(f"wrote {path}")

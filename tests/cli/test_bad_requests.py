@@ -49,7 +49,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(arguments: str, message: s
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("fitter.step=3", "no setting 'fitter.step'; did you mean 'fitter.steps'? known: fitter.lr, "),
+        ("fitter.step=3", "no setting 'fitter.step'; did you mean 'fitter.steps'? known: fitter.fit_precision, "),
         ("fitter.train.epoch=3", "no setting 'fitter.train.epoch'; did you mean 'fitter.train.epochs'? known: fitter"),
         ("fiter.steps=3", "no setting 'fiter'; did you mean 'fitter'? known: data, fitter, inr, joint, reader"),
         ("fitter.steps=four", "setting fitter.steps='four': input should be a valid integer"),
@@ -123,7 +123,10 @@ def test_parts_too_large_for_the_machine_end_in_one_line() -> None:
         ("cells: []", "setting sweep.yaml.cells=[]: list should have at least 1 item"),
         ("cels: []", "no setting 'sweep.yaml.cels'; did you mean 'sweep.yaml.cells'"),
         ("seeds: [-1]\ncells: [{run: mwt+digits}]", "a seed is an integer from 0 on; given: -1"),
-        ("cells: [{run: mwt+digits, set: {fitter.step: 3}}]", "no setting 'fitter.step'; did you mean 'fitter.steps'"),
+        (
+            "cells: [{run: mwt+digits, set: {fitter.step: 3}}]",
+            "sweep.yaml.cells.0: no setting 'fitter.step'; did you mean 'fitter.steps'",
+        ),
     ],
 )
 def test_a_sweep_file_that_is_none_is_refused(text: str, message: str) -> None:

@@ -28,7 +28,9 @@ def loaded_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["show", "--help"], ["--version"]], ids=" ".join
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("run", "data", "show", "leaderboard", "plot")), ["--version"]],
+    ids=" ".join,
 )
 def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
     assert not loaded_by(*arguments) & (FRAMEWORKS | LIBRARIES)

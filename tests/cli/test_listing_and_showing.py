@@ -165,7 +165,7 @@ def test_completion_prints_a_script_that_asks_inrbench(shell: str) -> None:
     ("words", "found"),
     [
         (["run", "mw"], ["mwt+", "mwt-l+"]),
-        (["run", "mwt,w"], ["mwt,wt+"]),
+        (["run", "mwt,w"], ["mwt,wt+", "mwt,wt-two-stage+"]),
         (["run", "mwt+ci"], ["mwt+cifar10", "mwt+cifar100"]),
         (["run", "mwt+mnist,fo"], ["mwt+mnist,folder:"]),
         (["run", "mwt+mnist", "--profile", ""], ["paper", "laptop", "smoke"]),

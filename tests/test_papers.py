@@ -1,0 +1,176 @@
+"""The sweeps of the papers' tables: every row resolves, has its published values, and the paper's parameter counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inrbench.cells import Cell
+from inrbench.published import SCALES, load_table
+from inrbench.requests import cells_of, load_sweep
+from inrbench.settings import flatten
+
+FOLDER = Path(__file__).parents[1] / "leaderboards" / "papers"
+SWEEPS = sorted(FOLDER.glob("mwt-*.yaml"))
+if not SWEEPS:
+    pytest.skip("the sweeps are in a checkout alone", allow_module_level=True)
+
+#: Without the figures that show some rows of a table with a sweep of its own.
+WHOLE = [path for path in SWEEPS if path.stem not in ("mwt-figure4", "mwt-figure5")]
+EXACT: Mapping[str, int] = yaml.safe_load((FOLDER / "published.yaml").read_text())["mwt"]["exact_parameters"]
+#: What a row of an ablation changes, and the entry that has its count.
+BY_AXIS = {
+    "k": ("field_k{}", "reader_default"),
+    "siren_depth": ("field_depth{}", "reader_depth{}"),
+    "siren_width": ("field_width{}", "reader_width{}"),
+    "reader_blocks": ("field_default", "reader_blocks{}"),
+}
+#: Columns with the results of a row.
+PRINTED = ("accuracy", "accuracy_aug", "psnr_db", "psnr_db_aug", "mnist", "fashion-mnist", "cifar10")
+PER_BLOCK = 395_520  # of width 256; the paper prints no sum for 20 of them
+
+
+def entry(name: str) -> int:
+    """An exact count; a value that has no entry of its own is the default one."""
+    return EXACT.get(name, EXACT[f"{name.partition('_')[0]}_default"])
+
+
+def expected(table: str, cell: Cell, row: Mapping[str, Any]) -> tuple[int, int]:
+    """(field with its rates, reader) of a cell with ``row`` of ``table``."""
+    wide = cell.method.name == "mwt-l"
+    width = 256 if wide else 128
+    if table in ("mwt.table4", "mwt.table6", "mwt.table7"):
+        if row["axis"] == "shared_rates" and row["value"]:
+            return EXACT["field_k1"], EXACT["reader_default"]
+        field, reader = BY_AXIS.get(row["axis"], ("field_default", "reader_default"))
+        return entry(field.format(row["value"])), entry(reader.format(row["value"]))
+    if table == "mwt.table2":
+        small = EXACT["field_k4"], EXACT["reader_default"]
+        return (EXACT["field_width256_k4"], EXACT["reader_width256"]) if wide else small
+    if table == "mwt.table3":
+        return EXACT["field_width256_k4"], EXACT["reader_width256_1000classes"]
+    if table == "mwt.table5":
+        readers = {"wt": "reader_default", "nfn-np": "nfn_np", "nfn-hnp": "nfn_hnp"}
+        return EXACT["field_default"], EXACT[readers[row["reader"]]]
+    if table == "mwt.table8":
+        return EXACT["field_k1"], EXACT["reader_default"]  # one row of rates, as with one step
+    if table == "mwt.table1":
+        fewer = 0 if cell.dataset == "cifar10" else 2 * (width + 2)  # one channel: weights, bias and scale of two less
+        big = EXACT["field_width256"] - fewer, EXACT["reader_width256"]
+        return big if wide else (EXACT["field_default"] - fewer, EXACT["reader_default"])
+    if table == "mwt.figure3":
+        more = 5 * width  # a third coordinate, and a rate for it in each of 4 steps
+        classes = 30 * (width + 1)
+        return EXACT["field_width256_k4"] - 2 * (width + 2) + more, EXACT["reader_width256"] + classes
+    if table == "mwt.table1_with_augmentation_text":
+        big = EXACT["field_width256"], EXACT["reader_width256"] + 10 * PER_BLOCK
+        return big if wide else (EXACT["field_default"], EXACT["reader_blocks20"])
+    raise AssertionError(f"no count is known for {table}")
+
+
+def printed(count: int) -> str:
+    """As the paper prints: thousands are cut off, millions rounded to one digit."""
+    return f"{count // 1000}K" if count < 1_000_000 else f"{count / 1e6:.1f}M"
+
+
+BUILT: dict[str, tuple[int, int]] = {}
+
+
+def counted(cell: Cell) -> tuple[int, int]:
+    """The parameters of the cell's field and reader; what differs in nothing that counts is built once."""
+    parts = {part: values for part, values in cell.tree().items() if part in ("inr", "fitter", "reader")}
+    for values in parts.values():
+        values.pop("train", None)
+    same = str((cell.dataset, parts))
+    if same not in BUILT:
+        made = cell.build()
+        assert made.reader is not None
+        BUILT[same] = made.fitter.facts().parameters, made.reader.facts().parameters
+    return BUILT[same]
+
+
+@cache
+def cells_in(path: Path) -> list[Cell]:
+    return cells_of([str(path)])
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_sweep_is_of_the_papers_profile_and_says_how_many_cells_it_has(path: Path) -> None:
+    sweep = load_sweep(path)
+    assert (sweep.profile, bool(sweep.title)) == ("paper", True)
+    text = path.read_text()
+    assert f"inrbench run leaderboards/papers/{path.name} " in text
+    counts = re.findall(r"^# (\d+) cells?[,;.]", text, re.MULTILINE)
+    assert counts == [str(len(cells_in(path)))]
+
+
+LARGE = {"fitter.steps": 4, "fitter.train.epochs": 40.0, "inr.omega_0": 30.0, "data.size": 320}
+COPIES = {"pad": 40, "rotate": 30.0, "crop": "centre", "resized_crop": 0.8, "flip": True}
+COPIED = {f"fitter.train.augmentation.{key}": value for key, value in COPIES.items()}
+SMALL = {"fitter.train.epochs": 10.0, "inr.omega_0": 10.0, "fitter.train.batch_size": 16, "fitter.lr": 1e-4}
+HELD_OUT = {**SMALL, "data.validation": 0.2, "data.scored": "validation", "fitter.train.augmentation.pad": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("table1", {**SMALL, "fitter.steps": 6, "data.scored": "test", "fitter.train.augmentation.pad": 0}),
+        ("table1-augmented", {"reader.blocks": 20, "fitter.train.epochs": 40.0, "fitter.train.augmentation.pad": 4}),
+        ("table2", LARGE),
+        ("table3", {**LARGE, **COPIED, "inr.width": 256, "fitter.subsample": 0.01}),
+        ("table4", HELD_OUT),
+        ("table5", {**SMALL, "fitter.train.augmentation.pad": 4, "fitter.train.augmentation.flip": True}),
+        ("table6", {**HELD_OUT, "joint.share": 0.0}),
+        ("table7", {**HELD_OUT, "joint": None, "reader.train.epochs": 10.0}),
+        ("table8", {**SMALL, "fitter.steps": 6, "fitter.rates": "shared", "data.scored": "test"}),
+        (
+            "figure3",
+            {"fitter.steps": 4, "fitter.train.epochs": 150.0, "inr.width": 256}
+            | {"fitter.train.augmentation.scale": 0.1, "fitter.train.augmentation.jitter": 0.01},
+        ),
+        ("figure4", HELD_OUT),
+        ("figure5", {**LARGE, **COPIED, "inr.width": 256, "fitter.subsample": 0.1}),
+    ],
+)
+def test_every_cell_has_the_settings_of_the_paper(name: str, settings: dict[str, Any]) -> None:
+    for cell in cells_in(FOLDER / f"mwt-{name}.yaml"):
+        own = dict(flatten(cell.tree()))
+        assert {key: own.get(key) for key in settings} == settings, cell.label
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_row_has_the_papers_parameter_counts(path: Path) -> None:
+    for cell in cells_in(path):
+        if cell.published is None or cell.seed:
+            continue
+        table = cell.published["table"]
+        row = load_table(FOLDER, table).row(cell.published["row"])
+        count = expected(table, cell, row)
+        assert counted(cell) == count, (cell.label, row)
+        for ours, column in zip(count, ("field_params", "reader_params"), strict=True):
+            assert row.get(column, printed(ours)) == printed(ours), (cell.label, row)
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
+def test_every_value_of_the_table_stands_beside_one_row(path: Path) -> None:
+    sweep = load_sweep(path)
+    table = load_table(FOLDER, sweep.published)
+    shown = [cell.published for cell in cells_in(path) if cell.seed == 0 and cell.published is not None]
+    values: dict[str, set[float]] = {str(table.row(one["row"])): set() for one in shown}
+    for one in shown:
+        metrics = one["metrics"]
+        ours = {round(SCALES[metric] * metrics[metric], 2) for metric in SCALES if metric in metrics}
+        assert path.stem == "mwt-table1-augmented" or not ours <= values[str(table.row(one["row"]))], one
+        values[str(table.row(one["row"]))] |= ours
+    others = [str(table.row(wanted)) for wanted in sweep.published_only]
+    assert sorted([*values, *others]) == sorted(map(str, table.rows))
+    for row in table.rows:
+        if str(row) in values:
+            prints = [row[column] for column in PRINTED if row.get(column) is not None]
+            assert values[str(row)] == {one[0] if isinstance(one, list) else one for one in prints}
