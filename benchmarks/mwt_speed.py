@@ -3,8 +3,8 @@
 Plain is the same functional form, batched over signals, with one `baddbmm` a layer, PyTorch's fused attention, and
 autograd for the inner gradient and what is behind it, on the whole batch at once. Written out is what `inrbench run`
 does: the field's own gradient and Hessian product, in micro-batches; recompute keeps nothing of the inner steps;
-bfloat16 computes large products in it. Forms take turns; peak memory is each form's own process. The peak is the best
-pace of a large matrix product in the same run. `nox -s benchmarks` runs this; alone:
+bfloat16 computes large products in it. Forms take turns, and a ratio is the median over the turns; peak memory is each
+form's own process. A product's pace is the best of large matrix products in the same run. Alone:
 
     python benchmarks/mwt_speed.py --dataset cifar10 --repeats 5
 """
@@ -166,14 +166,14 @@ def _table(
             if repeat:  # the first one warms up
                 seconds[name].append(time.perf_counter() - start)
     rows = []
-    base = statistics.median(seconds["plain"])
     for name, form in forms.items():
         median = statistics.median(seconds[name])
         differences = [
             float((ours - plain).norm() / plain.norm().clamp_min(1e-30))
             for ours, plain in zip(results[name], results["plain"], strict=True)
         ]
-        row = [name, f"{BATCH / median:.1f}", f"{base / median:.2f}"]
+        ratio = statistics.median(a / b for a, b in zip(seconds["plain"], seconds[name], strict=True))
+        row = [name, f"{BATCH / median:.1f}", f"{ratio:.2f}"]
         row += [f"{BATCH / median * flops / paces[form.bfloat16]:.0%}", f"{max(differences):.1e}"]
         rows.append(row + ([f"{_peak(name, options) / 2**30:.2f}"] if memory else []))
     headers = ["form", "images/s", "times plain", "of the product's pace", "largest relative difference"]

@@ -8,9 +8,9 @@ For one signal, with h_0 = sin(W_0 x + b_0), h_i = sin(W_i h_{i-1} + b_i), y = W
 where a_i is the argument of the i-th sine and sums run over the points. The product of the Hessian with a direction is
 the derivative R of these lines along it (Pearlmutter, 1994, Neural Computation 6(1)): forward
 R a_i = W_i R h_{i-1} + V_i h_{i-1} + v_i, and back R d_i = cos(a_i) ∘ R q_i - sin(a_i) ∘ q_i ∘ R a_i. That is nine
-products of a layer's size in all, and no more than autograd does; what is saved is memory traffic, since sine, cosine
-and q are all that is kept, and nothing is kept where `recompute` asks for them to be computed again. Where signals
-share their weights, as before the first step of an inner loop, they share the sines and cosines too.
+products of a layer's size in all, and no more than autograd does; what is saved is memory traffic, since sine, cosine,
+d and sine ∘ q are all that is kept, and nothing is kept where `recompute` asks for them to be computed again. Where
+signals share their weights, as before the first step of an inner loop, they share the sines and cosines too.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ class Layers(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a backward pass needs: sin(a_i), cos(a_i) and q_i of every sine layer, and e."""
+    """What a backward pass needs: sin(a_i), cos(a_i), d_i and sin(a_i) ∘ q_i of every sine layer, and e."""
 
     sines: Sequence[Tensor]
     cosines: Sequence[Tensor]
-    pulled: Sequence[Tensor]
+    slopes: Sequence[Tensor]
+    curved: Sequence[Tensor]
     error: Tensor
 
 
@@ -73,7 +74,7 @@ class _LossAndGradient(torch.autograd.Function):
         loss, gradients, kept = _forward_and_back(
             Layers(pairs[0::2], pairs[1::2]), (weight, bias), coords, target, precision
         )
-        stored = () if recompute else (*kept.sines, *kept.cosines, *kept.pulled, kept.error)
+        stored = () if recompute else (*kept.sines, *kept.cosines, *kept.slopes, *kept.curved, kept.error)
         ctx.save_for_backward(coords, target, weight, bias, *pairs, *gradients, *stored)
         return loss, *gradients
 
@@ -112,7 +113,7 @@ def _backward(ctx: Any, to_loss: Tensor | None, direction: Sequence[Tensor | Non
     if ctx.recompute:
         _, _, kept = _forward_and_back(sine, output, coords, target, ctx.precision, gradient=False)
     else:
-        kept = Kept(stored[:depth], stored[depth : 2 * depth], stored[2 * depth : 3 * depth], stored[-1])
+        kept = Kept(*(stored[place * depth : (place + 1) * depth] for place in range(4)), stored[-1])
     results: list[Tensor | None] = [None] * (2 + 2 * depth)
     if any(part is not None for part in direction):
         given = [torch.zeros_like(g) if part is None else part for part, g in zip(direction, gradients, strict=True)]
@@ -156,16 +157,20 @@ def _forward_and_back(
     gradients: list[Tensor] = []
     if output[0].dim() == 3 and gradient:
         gradients += [_outer(error.to(precision), sines[-1]).to(full), error.sum(1)]
-    pulled = [_pull(error.to(precision), weight)]
+    pulled = _pull(error.to(precision), weight)
     layers: list[Tensor] = []
+    slopes: list[Tensor] = []
+    curved: list[Tensor] = []
     for i in reversed(range(depth)):
-        d = cosines[i] * pulled[0]
+        d = cosines[i] * pulled
+        slopes.insert(0, d)
+        curved.insert(0, pulled.mul_(sines[i]))
         if gradient:
             before = coords.to(precision) if i == 0 else sines[i - 1]
             layers = [_outer(d, before).to(full), d.sum(1, dtype=full), *layers]
         if i:
-            pulled.insert(0, _pull(d, sine.weights[i].to(precision)))
-    return loss, layers + gradients, Kept(sines, cosines, pulled, error)
+            pulled = _pull(d, sine.weights[i].to(precision))
+    return loss, layers + gradients, Kept(sines, cosines, slopes, curved, error)
 
 
 def _hessian_product(
@@ -178,7 +183,7 @@ def _hessian_product(
 ) -> list[Tensor]:
     """The derivative of ⟨direction, gradient⟩ to output weight, output bias, W_0, b_0, W_1, ..."""
     full, depth = kept.error.dtype, len(sine.weights)
-    sines, cosines, pulled, _ = kept
+    sines, cosines, slopes, curved, _ = kept
     error, weight = kept.error.to(precision), output[0].to(precision)
     moves = [part.to(precision) for part in direction]
     arguments: list[Tensor] = []  # R a_i
@@ -208,19 +213,17 @@ def _hessian_product(
         back.baddbmm_(error, moves[2 * depth])
     layers: list[Tensor] = []
     for i in reversed(range(depth)):
-        curved = arguments[i].mul_(pulled[i])
-        moved_d = back.mul_(cosines[i]).addcmul_(curved, sines[i], value=-1)  # R d_i
+        moved_d = back.mul_(cosines[i]).addcmul_(arguments[i], curved[i], value=-1)  # R d_i
         shared = sine.weights[i].dim() == 2
         outer = _outer_over_all if shared else _outer
         to_layer_bias = moved_d.sum((0, 1) if shared else 1, dtype=full)
         if i == 0:
             layers = [outer(moved_d, coords.to(precision)).to(full), to_layer_bias, *layers]
             break
-        d = torch.mul(cosines[i], pulled[i], out=curved)
         product = outer(moved_d, sines[i - 1])
-        product = product + outer(d, moved[i - 1]) if shared else product.baddbmm_(d.mT, moved[i - 1])
+        product = product + outer(slopes[i], moved[i - 1]) if shared else product.baddbmm_(slopes[i].mT, moved[i - 1])
         layers = [product.to(full), to_layer_bias, *layers]
-        back = _pull(moved_d, sine.weights[i].to(precision)).baddbmm_(d, moves[2 * i])
+        back = _pull(moved_d, sine.weights[i].to(precision)).baddbmm_(slopes[i], moves[2 * i])
     return [to_weight, to_bias, *layers]
 
 

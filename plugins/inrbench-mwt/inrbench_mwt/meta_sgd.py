@@ -140,9 +140,9 @@ class MetaSGD:
         }
 
     def activation_bytes(self) -> int:
-        """One layer's values of one signal."""
+        """One layer's values of one signal, as float32; who recomputes wants little memory, so they count twice."""
         width = max(shape[0] for name, shape in self.shapes.items() if name in self.adapted)
-        return 4 * width * self._points_a_step()
+        return (8 if self.settings.recompute else 4) * width * self._points_a_step()
 
     def _points_a_step(self) -> int:
         num_points = int(np.prod(self.spec.parts[0].shape))
