@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from inrbench.domains import Array
-from inrbench.errors import OutOfMemory
+from inrbench.errors import InrbenchError, OutOfMemory
 from inrbench.representations import Layout, Representations
 
 __all__ = ["IN_MEMORY_BYTES", "gathered", "room_for"]
@@ -44,7 +44,7 @@ def room_for(layout: Layout, num_rows: int, folder: Path | None) -> Iterator[Pat
 def gathered(shards: Iterable[Representations], num_rows: int, folder: Path | None, name: str) -> Representations:
     """All rows of ``shards``, in order; in files of ``folder`` that begin with ``name``, or in memory.
 
-    Raises ValueError where there are not ``num_rows`` of them.
+    Raises InrbenchError where there are not ``num_rows`` of them.
     """
     if folder is None:
         return Representations.joined(shards)
@@ -52,6 +52,8 @@ def gathered(shards: Iterable[Representations], num_rows: int, folder: Path | No
     ids, copies, layout, start = [], [], None, 0
     for rows in shards:
         layout = rows.layout
+        if start + len(rows) > num_rows:
+            raise InrbenchError(f"the fitter gave more than {num_rows} representations for the {name} signals")
         for key, array in rows.arrays.items():
             if key not in arrays:
                 path = folder / f"{name}-{len(arrays)}.npy"
@@ -62,5 +64,5 @@ def gathered(shards: Iterable[Representations], num_rows: int, folder: Path | No
         copies.append(rows.copies)
         start += len(rows)
     if layout is None or start != num_rows:
-        raise ValueError(f"{start} representations of {num_rows} signals")
+        raise InrbenchError(f"the fitter gave {start} representations for {num_rows} {name} signals")
     return Representations(layout, arrays, np.concatenate(ids), np.concatenate(copies))

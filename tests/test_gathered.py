@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inrbench import draws, gathered
-from inrbench.errors import OutOfMemory
+from inrbench.errors import InrbenchError, OutOfMemory
 from inrbench.gathered import room_for
 from inrbench.representations import Layout, Representations
 
@@ -71,20 +71,20 @@ def test_splits_of_one_folder_do_not_overwrite_each_other(tmp_path: Path) -> Non
     assert_rows_equal(validation, rows(2))
 
 
-@pytest.mark.parametrize("num_rows", [4, 6, 8, 20])
-def test_another_number_of_rows_than_of_signals_is_an_error(tmp_path: Path, num_rows: int) -> None:
-    with pytest.raises(ValueError, match=rf"^7 representations of {num_rows} signals$"):
+@pytest.mark.parametrize("num_rows", [8, 20])
+def test_fewer_rows_than_signals_are_an_error(tmp_path: Path, num_rows: int) -> None:
+    with pytest.raises(InrbenchError, match=rf"^the fitter gave 7 representations for {num_rows} train signals$"):
         gathered.gathered(shards(size=1), num_rows, tmp_path, "train")
 
 
-@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_a_shard_that_runs_over_is_an_error(tmp_path: Path, size: int) -> None:
-    with pytest.raises(ValueError, match=r"representations of 4 signals$|could not broadcast"):
+    with pytest.raises(InrbenchError, match=r"^the fitter gave more than 4 representations for the train signals$"):
         gathered.gathered(shards(size=size), 4, tmp_path, "train")
 
 
 def test_no_shard_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^0 representations of 7 signals$"):
+    with pytest.raises(InrbenchError, match=r"^the fitter gave 0 representations for 7 train signals$"):
         gathered.gathered(iter(()), 7, tmp_path, "train")
     with pytest.raises(ValueError, match="no representations to join"):
         gathered.gathered(iter(()), 7, None, "train")

@@ -182,7 +182,12 @@ def _check_space(file: OfficialFile, part: Path, unpacked_bytes: int) -> None:
 def _client() -> httpx.Client:
     import httpx
 
-    return httpx.Client(follow_redirects=True, timeout=httpx.Timeout(TIMEOUT_S), headers={"User-Agent": "inrbench"})
+    return httpx.Client(
+        follow_redirects=True,
+        timeout=httpx.Timeout(TIMEOUT_S),
+        headers={"User-Agent": "inrbench"},
+        limits=httpx.Limits(max_keepalive_connections=0),  # a server may close what is kept open without a word
+    )
 
 
 @contextmanager
