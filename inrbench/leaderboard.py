@@ -29,6 +29,7 @@ __all__ = ["Record", "Row", "Table", "lane_of", "paired_difference", "row_of", "
 Record = Mapping[str, Any]
 SHOWN_SETTINGS = 3
 PARTS_NAMES = ("inr.name", "fitter.name", "reader.name", "reader", "joint")
+MEASURED = ("accuracy", "psnr_db", "psnr_estimate_db")
 HEADERS = ("rank", "method", "accuracy, %", "PSNR, dB", "adapted values", "reader parameters", "seeds", "lane")
 #: Behind the measured ones, where a row has something published.
 PUBLISHED_HEADERS = {"accuracy": "published accuracy, %", "psnr_db": "published PSNR, dB"}
@@ -36,6 +37,9 @@ NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
     "by accuracy, else by PSNR; rows whose paired difference over seeds is not significant share a rank. Controls are "
     "not ranked."
+)
+ESTIMATE_NOTE = (
+    "PSNR estimate: on points that no step of the fit drew, as many as a step draws. Papers that subsample print one."
 )
 PUBLISHED_NOTE = (
     "Published: the value as printed (its standard deviation), from {sources}. `reproduced`: it lies in our 95 % "
@@ -116,6 +120,7 @@ class Table:
     def headers(self) -> list[str]:
         """The names of the columns of `cells`."""
         first, last = HEADERS[:4], HEADERS[4:]
+        first = [*first, *(["PSNR estimate, dB"] if self._estimated() else [])]
         return [*first, *(PUBLISHED_HEADERS[metric] for metric in self._printed()), *self._badges("badge"), *last]
 
     def cells(self) -> list[list[str]]:
@@ -129,6 +134,7 @@ class Table:
                     row.name,
                     _shown(100 * row.mean("accuracy"), 100 * row.half_interval("accuracy"), 1),
                     _shown(row.mean("psnr_db"), row.half_interval("psnr_db"), 2),
+                    *(_shown(row.mean(metric), row.half_interval(metric), 2) for metric in self._estimated()),
                     *(_as_printed(row.published.get("metrics", {}), metric) for metric in self._printed()),
                     *self._badges(row.badge),
                     f"{costs['adapted_values']:,.0f}",
@@ -139,7 +145,8 @@ class Table:
             )
         for other in self.only_published:
             printed = [_as_printed(other.metrics, metric) for metric in self._printed()]
-            body.append(["published", other.name, "–", "–", *printed, *self._badges(""), "–", "–", "–", "–"])
+            none = ["–"] * (2 + len(self._estimated()))
+            body.append(["published", other.name, *none, *printed, *self._badges(""), "–", "–", "–", "–"])
         return body
 
     def markdown(self) -> str:
@@ -147,7 +154,13 @@ class Table:
         from tabulate import tabulate
 
         text = tabulate(self.cells(), self.headers(), tablefmt="github", disable_numparse=True)
-        notes = [NOTE, *self._sources(), *self._unofficial(), *self.differences()]
+        notes = [
+            NOTE,
+            *([ESTIMATE_NOTE] if self._estimated() else []),
+            *self._sources(),
+            *self._unofficial(),
+            *self.differences(),
+        ]
         return f"## {self.title}\n\n{text}\n\n" + "\n\n".join(notes) + "\n"
 
     def csv(self) -> str:
@@ -157,14 +170,14 @@ class Table:
         printed = [f"{metric}{part}" for metric in SCALES for part in ("", "_sd")]
         writer.writerow(
             ["dataset", "profile", "rank", "method", "lane", "control"]
-            + [f"{metric}{part}" for metric in SCALES for part in ("", "_half_interval")]
+            + [f"{metric}{part}" for metric in MEASURED for part in ("", "_half_interval")]
             + ["adapted_values", "reader_parameters", "train_s", "seeds", "records"]
             + [f"published_{column}" for column in (*printed, "table")]
             + ["badge"]
         )
         for row, rank in zip(self.rows, self.ranks, strict=True):
             costs = row.records[0]["costs"]
-            measured = [value for metric in SCALES for value in (row.mean(metric), row.half_interval(metric))]
+            measured = [value for metric in MEASURED for value in (row.mean(metric), row.half_interval(metric))]
             metrics = row.published.get("metrics", {})
             writer.writerow(
                 [self.dataset, self.profile, rank or "", row.name, row.lane, row.control]
@@ -176,7 +189,7 @@ class Table:
             )
         for other in self.only_published:
             values = [other.metrics.get(column, "") for column in printed]
-            line = [self.dataset, self.profile, "published", other.name, *[""] * 11, *values, other.table.name, ""]
+            line = [self.dataset, self.profile, "published", other.name, *[""] * 13, *values, other.table.name, ""]
             writer.writerow(line)
         return out.getvalue()
 
@@ -194,6 +207,10 @@ class Table:
                 f"[{scale * low:+.1f}, {scale * high:+.1f}]"
             )
         return ["Paired differences over seeds, with 95 % intervals:\n\n" + "\n".join(lines)] if lines else []
+
+    def _estimated(self) -> list[str]:
+        """The metric that stands for a PSNR on unseen points, where a row of this table has one."""
+        return ["psnr_estimate_db"] if any(row.values("psnr_estimate_db") for row in self.rows) else []
 
     def _printed(self) -> list[str]:
         """The metrics of which something was published for a row of this table."""

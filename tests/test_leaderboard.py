@@ -349,3 +349,26 @@ def test_the_csv_has_what_was_published_and_where(board: Any, tmp_path: Path) ->
     assert [lines["a"][key] for key in keys] == ["2", "0.569", "0.0029", "", "paper.table1", "accuracy reproduced"]
     assert [lines["b"][key] for key in keys] == ["1", "", "", "", "", ""]
     assert [lines["another"][key] for key in keys] == ["published", "", "", "30.5", "paper.table1", ""]
+
+
+# ------------------------------------------------------------------ estimates
+
+
+def test_a_psnr_on_unseen_points_stands_beside_the_full_one(board: Any) -> None:
+    metrics = {"psnr_db": 20.0, "psnr_estimate_db": 18.25}
+    some = [{**one, "metrics": {**one["metrics"], **metrics}} for one in rows_of("some", [0.5, 0.6])]
+    whole = [{**one, "metrics": {**one["metrics"], "psnr_db": 21.0}} for one in rows_of("whole", [0.7, 0.8])]
+    (table,) = board(some, whole)
+    assert table.headers()[:5] == ["rank", "method", "accuracy, %", "PSNR, dB", "PSNR estimate, dB"]
+    shown = {line[1]: line[4] for line in table.cells()}
+    assert shown["some"].startswith("18.25")
+    assert shown["whole"] == "–"
+    assert "no step of the fit drew" in table.markdown()
+    lines = csv.DictReader(io.StringIO(table.csv()), strict=True)
+    assert {line["method"]: line["psnr_estimate_db"] for line in lines} == {"some": "18.25", "whole": ""}
+
+
+def test_without_an_estimate_there_is_no_column_for_it(board: Any) -> None:
+    (table,) = board(rows_of("whole", [0.7, 0.8]))
+    assert "PSNR estimate, dB" not in table.headers()
+    assert "no step of the fit drew" not in table.markdown()
