@@ -24,6 +24,12 @@ def install(session: nox.Session, *extra: str, constraints: str = "constraints.t
     session.install("-q", "-c", constraints, "-e", ".[torch]", *editable, *extra)
 
 
+def table(session: nox.Session, name: str) -> None:
+    """The tables of the records of leaderboards/NAME.yaml."""
+    sweep = ("--records", f"leaderboards/{name}", "--sweep", f"leaderboards/{name}.yaml")
+    session.run("inrbench", "leaderboard", *sweep, "-o", f"leaderboards/{name}.md")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests: everything but whole cells."""
@@ -82,7 +88,9 @@ def leaderboard(session: nox.Session) -> None:
     if "--rerun" in session.posargs:  # a picture needs the representations, which records do not hold
         picture = ("-o", "leaderboards/quick.png", "--size", "8x")
         session.run("inrbench", "render", "mwt+digits-laptop-s0", "--records", records, *picture)
-    session.run("inrbench", "leaderboard", "--records", records, "-o", "leaderboards/quick.md")
+        picture = ("-o", "leaderboards/quick-steps.png", "--size", "8x", "--steps")
+        session.run("inrbench", "render", "mwt+digits-laptop-s0", "--records", records, *picture)
+    table(session, "quick")
 
 
 @nox.session
@@ -92,7 +100,21 @@ def claims(session: nox.Session) -> None:
     for name in ("mwt-above-wt-tuning", "mwt-above-wt"):
         records = f"leaderboards/{name}"
         session.run("inrbench", "run", f"{records}.yaml", "--records", records, *session.posargs)
-        session.run("inrbench", "leaderboard", "--records", records, "-o", f"{records}.md")
+        table(session, name)
+
+
+@nox.session
+def ablations(session: nox.Session) -> None:
+    """MWT's ablations, small: the cells without a record, their tables and plots (MNIST: -- --data-root DIR)."""
+    install(session)
+    for name in ("mwt-ablations", "mwt-ablations-nfn", "mwt-trade-off-mnist"):
+        session.run(
+            "inrbench", "run", f"leaderboards/{name}.yaml", "--records", f"leaderboards/{name}", *session.posargs
+        )
+        table(session, name)
+    for key, name in (("joint.share", "w-cls"), ("fitter.test_steps", "k-test"), ("fitter.subsample", "s")):
+        picture = (*(["--log"] if name == "w-cls" else []), "-o", f"leaderboards/mwt-ablations-{name}.png")
+        session.run("inrbench", "plot", "--records", "leaderboards/mwt-ablations", "--against", key, *picture)
 
 
 @nox.session

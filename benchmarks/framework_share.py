@@ -4,7 +4,7 @@ A cell runs as `inrbench run` runs it. What counts as the method's: its losses, 
 steps, inner loops, queries and predictions. All else is the framework's: planning, checks, keyed draws, batches,
 progress, logs, checkpoints, metrics and records. Loading PyTorch is told apart. Ten minutes of the second cell:
 
-    python benchmarks/framework_share.py mwt+digits --profile laptop
+    python benchmarks/framework_share.py
     python benchmarks/framework_share.py mwt+cifar10 --profile laptop --minutes 10 --data-root DIR --unofficial-data
 """
 
@@ -57,7 +57,7 @@ class Clock:
 def main() -> None:
     """Run one cell and print where its time went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cell", help="METHOD+DATASET, an MWT")
+    parser.add_argument("cell", nargs="?", default="mwt+digits", help="METHOD+DATASET, an MWT; mwt+digits if not given")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--minutes", type=float, help="train about so long, by a trial of 20 steps")
     parser.add_argument("--threads", type=int)

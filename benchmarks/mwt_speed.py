@@ -6,12 +6,13 @@ does: the field's own gradient and Hessian product, in micro-batches; recompute 
 bfloat16 computes large products in it. Forms take turns, and a ratio is the median over the turns; peak memory is each
 form's own process. A product's pace is the best of large matrix products in the same run. Alone:
 
-    python benchmarks/mwt_speed.py --dataset cifar10 --repeats 5
+    python benchmarks/mwt_speed.py --dataset cifar10 --repeats 9
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import subprocess
 import sys
@@ -58,10 +59,10 @@ class Plain:
 class Form:
     """One way to compute the same training step and the same evaluation."""
 
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
+    def __init__(self, name: str, dataset: str, options: argparse.Namespace) -> None:
         self.name, self.run = name, CellRun(0)
         settings = {"inr": {"width": options.width}, "fitter": {"steps": options.steps, "shard": BATCH}}
-        self.built = resolve("mwt", options.dataset, overrides=[settings, FORMS[name]]).build()
+        self.built = resolve("mwt", dataset, overrides=[settings, FORMS[name]]).build()
         self.fitter: Any = self.built.fitter
         self.reader: Any = self.built.reader
         self.bfloat16 = self.fitter.settings.fit_precision
@@ -120,32 +121,39 @@ def peak_flops(dtype: torch.dtype) -> float:
 def main() -> None:
     """Time the forms in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar10", help="mnist, cifar10: their shapes alone, no data is read")
+    parser.add_argument(
+        "--dataset", nargs="+", default=["cifar10", "mnist"], help="their shapes alone, no data is read"
+    )
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--steps", type=int, default=6, help="inner steps k")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=num_threads())
     parser.add_argument("--peak-of", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     prepare("cpu", options.threads)
     if options.peak_of:
-        form = Form(options.peak_of, options)
+        form = Form(options.peak_of, options.dataset[0], options)
         before = peak_bytes()
         form.train()
         print(before, peak_bytes())
         return
+    for dataset in options.dataset:
+        _compare(dataset, options)
 
-    forms = {name: Form(name, options) for name in FORMS}
+
+def _compare(dataset: str, options: argparse.Namespace) -> None:
+    forms = {name: Form(name, dataset, options) for name in FORMS}
     training, fitting = forms["plain"].fitter.facts(), forms["plain"].reader.facts()
     flops = {"training": training.train_flops + 3 * fitting.flops, "evaluation": training.fit_flops + fitting.flops}
     sizes = f"width {options.width}, k = {options.steps}, batch {BATCH}"
-    print(f"mwt+{options.dataset}, {sizes}, {options.threads} threads")
+    print(f"\nmwt+{dataset}, {sizes}, {options.threads} threads")
     paces = {"float32": peak_flops(torch.float32), "bfloat16": peak_flops(torch.bfloat16)}
     for precision, pace in paces.items():
         print(f"matrix product in {precision}: {pace / 1e9:.0f} GFLOP/s")
     for title, work in (("training", Form.train), ("evaluation", Form.evaluate)):
         print(f"\n{title}: {flops[title] / 1e9:.1f} GFLOP an image by definition")
-        print(_table(forms, work, flops[title], paces, options, memory=title == "training"))
+        peak = functools.partial(_peak, dataset, options) if title == "training" else None
+        print(_table(forms, work, flops[title], paces, options.repeats, peak))
 
 
 def _table(
@@ -153,13 +161,12 @@ def _table(
     work: Callable[[Form], list[Tensor]],
     flops: float,
     paces: dict[str, float],
-    options: argparse.Namespace,
-    *,
-    memory: bool,
+    repeats: int,
+    peak: Callable[[str], int] | None,
 ) -> str:
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     results: dict[str, list[Tensor]] = {}
-    for repeat in range(options.repeats + 1):
+    for repeat in range(repeats + 1):
         for name, form in forms.items():
             start = time.perf_counter()
             results[name] = work(form)
@@ -175,14 +182,14 @@ def _table(
         ratio = statistics.median(a / b for a, b in zip(seconds["plain"], seconds[name], strict=True))
         row = [name, f"{BATCH / median:.1f}", f"{ratio:.2f}"]
         row += [f"{BATCH / median * flops / paces[form.bfloat16]:.0%}", f"{max(differences):.1e}"]
-        rows.append(row + ([f"{_peak(name, options) / 2**30:.2f}"] if memory else []))
+        rows.append(row + ([f"{peak(name) / 2**30:.2f}"] if peak else []))
     headers = ["form", "images/s", "times plain", "of the product's pace", "largest relative difference"]
-    return tabulate(rows, [*headers, *(["peak memory above the start, GiB"] if memory else [])], tablefmt="github")
+    return tabulate(rows, [*headers, *(["peak memory above the start, GiB"] if peak else [])], tablefmt="github")
 
 
-def _peak(name: str, options: argparse.Namespace) -> int:
+def _peak(dataset: str, options: argparse.Namespace, name: str) -> int:
     """Bytes that a training step needs above what is there before it, in a process of its own."""
-    sizes = ["--dataset", options.dataset, "--width", str(options.width), "--steps", str(options.steps)]
+    sizes = ["--dataset", dataset, "--width", str(options.width), "--steps", str(options.steps)]
     command = [sys.executable, __file__, *sizes, "--threads", str(options.threads), "--peak-of", name]
     before, after = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return int(after) - int(before)
