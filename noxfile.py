@@ -86,10 +86,9 @@ def leaderboard(session: nox.Session) -> None:
     records = "leaderboards/quick"
     session.run("inrbench", "run", "leaderboards/quick.yaml", "--records", records, *session.posargs)
     if "--rerun" in session.posargs:  # a picture needs the representations, which records do not hold
-        picture = ("-o", "leaderboards/quick.png", "--size", "8x")
-        session.run("inrbench", "render", "mwt+digits-laptop-s0", "--records", records, *picture)
-        picture = ("-o", "leaderboards/quick-steps.png", "--size", "8x", "--steps")
-        session.run("inrbench", "render", "mwt+digits-laptop-s0", "--records", records, *picture)
+        for picture in (["leaderboards/quick.png"], ["leaderboards/quick-steps.png", "--steps"]):
+            cell = ("mwt+digits-laptop-s0", "--records", records, "--size", "8x")
+            session.run("inrbench", "render", *cell, "-o", *picture)
     table(session, "quick")
 
 
@@ -122,7 +121,7 @@ def benchmarks(session: nox.Session) -> None:
     """Speed, as ratios within one run: every file of benchmarks/."""
     install(session)
     for path in sorted(ROOT.glob("benchmarks/*.py")):
-        session.run("python", str(path), *session.posargs)
+        session.run("python", str(path))
 
 
 @nox.session

@@ -95,8 +95,9 @@ class Form:
             with mixed_precision(self.bfloat16, "cpu"):
                 loss, rows, _ = self.fitter.loss(observed.part(first, first + size), self.run.rng("step"))
                 seen = {name: scale_gradient(row, 0.01) for name, row in rows.items()}
-                head, _ = self.reader.loss(seen, labels[first : first + size], self.run.rng("step"))
-            yield size / BATCH, loss + head
+                these = labels[first : first + size]
+                head, _ = self.reader.loss(seen, these, self.run.rng("step"))
+            yield len(these) / BATCH, loss + head
 
     def evaluate(self) -> list[Tensor]:
         """Fit, reconstruct and read a batch: the values and the logits."""

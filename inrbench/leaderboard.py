@@ -29,17 +29,21 @@ __all__ = ["Record", "Row", "Table", "lane_of", "paired_difference", "row_of", "
 Record = Mapping[str, Any]
 SHOWN_SETTINGS = 3
 PARTS_NAMES = ("inr.name", "fitter.name", "reader.name", "reader", "joint")
-MEASURED = ("accuracy", "psnr_db", "psnr_estimate_db")
 HEADERS = ("rank", "method", "accuracy, %", "PSNR, dB", "adapted values", "reader parameters", "seeds", "lane")
 #: Behind the measured ones, where a row has something published.
-PUBLISHED_HEADERS = {"accuracy": "published accuracy, %", "psnr_db": "published PSNR, dB"}
+PUBLISHED_HEADERS = {
+    "accuracy": "published accuracy, %",
+    "psnr_db": "published PSNR, dB",
+    "psnr_estimate_db": "published PSNR estimate, dB",
+}
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
     "by accuracy, else by PSNR; rows whose paired difference over seeds is not significant share a rank. Controls are "
     "not ranked."
 )
 ESTIMATE_NOTE = (
-    "PSNR estimate: on points that no step of the fit drew, as many as a step draws. Papers that subsample print one."
+    "PSNR estimate: on points that no step of the fit drew, as many as a step draws or are left over, of the signals "
+    "that have such points. Papers that subsample print one."
 )
 PUBLISHED_NOTE = (
     "Published: the value as printed (its standard deviation), from {sources}. `reproduced`: it lies in our 95 % "
@@ -120,8 +124,14 @@ class Table:
     def headers(self) -> list[str]:
         """The names of the columns of `cells`."""
         first, last = HEADERS[:4], HEADERS[4:]
-        first = [*first, *(["PSNR estimate, dB"] if self._estimated() else [])]
-        return [*first, *(PUBLISHED_HEADERS[metric] for metric in self._printed()), *self._badges("badge"), *last]
+        estimate = ["PSNR estimate, dB"] if self._estimated() else []
+        return [
+            *first,
+            *estimate,
+            *(PUBLISHED_HEADERS[metric] for metric in self._printed()),
+            *self._badges("badge"),
+            *last,
+        ]
 
     def cells(self) -> list[list[str]]:
         """The table's body as text."""
@@ -170,14 +180,14 @@ class Table:
         printed = [f"{metric}{part}" for metric in SCALES for part in ("", "_sd")]
         writer.writerow(
             ["dataset", "profile", "rank", "method", "lane", "control"]
-            + [f"{metric}{part}" for metric in MEASURED for part in ("", "_half_interval")]
+            + [f"{metric}{part}" for metric in SCALES for part in ("", "_half_interval")]
             + ["adapted_values", "reader_parameters", "train_s", "seeds", "records"]
             + [f"published_{column}" for column in (*printed, "table")]
             + ["badge"]
         )
         for row, rank in zip(self.rows, self.ranks, strict=True):
             costs = row.records[0]["costs"]
-            measured = [value for metric in MEASURED for value in (row.mean(metric), row.half_interval(metric))]
+            measured = [value for metric in SCALES for value in (row.mean(metric), row.half_interval(metric))]
             metrics = row.published.get("metrics", {})
             writer.writerow(
                 [self.dataset, self.profile, rank or "", row.name, row.lane, row.control]
@@ -189,7 +199,16 @@ class Table:
             )
         for other in self.only_published:
             values = [other.metrics.get(column, "") for column in printed]
-            line = [self.dataset, self.profile, "published", other.name, *[""] * 13, *values, other.table.name, ""]
+            line = [
+                self.dataset,
+                self.profile,
+                "published",
+                other.name,
+                *[""] * (2 + 2 * len(SCALES) + 5),
+                *values,
+                other.table.name,
+                "",
+            ]
             writer.writerow(line)
         return out.getvalue()
 

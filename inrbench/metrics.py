@@ -64,7 +64,12 @@ def estimated(mse: Array, ids: Array) -> dict[str, float]:
     """PSNR from some of each signal's points only, and so named an estimate; ``mse`` and ``ids`` as above."""
     values = _over_signals(psnr_db(mse), ids)
     low, high = mean_interval(values)
-    return {"psnr_estimate_db": float(values.mean()), "psnr_estimate_db_low": low, "psnr_estimate_db_high": high}
+    return {
+        "psnr_estimate_db": float(values.mean()),
+        "psnr_estimate_db_low": low,
+        "psnr_estimate_db_high": high,
+        "psnr_estimate_signals": float(len(values)),
+    }
 
 
 def classification(logits: Array, labels: Array) -> tuple[dict[str, float], Array]:

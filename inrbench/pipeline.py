@@ -128,8 +128,9 @@ def _score(
         values |= metrics.reconstruction(mse, np.concatenate(unclamped), data.scored.ids)
         vectors["mse"] = mse
         estimate = np.concatenate(estimates)
-        if np.isfinite(estimate).all():
-            values |= metrics.estimated(estimate, data.scored.ids)
+        measured = np.isfinite(estimate)  # a signal of which every point was seen has none
+        if measured.any():
+            values |= metrics.estimated(estimate[measured], data.scored.ids[measured])
             vectors["mse_estimate"] = estimate
     if logits:
         read = np.concatenate(logits)

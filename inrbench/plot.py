@@ -106,7 +106,7 @@ def plot_of(records: Iterable[Record], against: str, metrics: Sequence[str] = ()
         [_base(group) for group in drawn], [_others(_settings(group), against) for group in drawn], NAMED_SETTINGS
     )
     panels = []
-    for metric in dict.fromkeys(metrics) or [metric for metric in SCALES if metric in measured]:
+    for metric in dict.fromkeys(metrics) or [metric for metric in ("accuracy", "psnr_db") if metric in measured]:
         lines = [Line(name, _points(group, against, metric)) for name, group in zip(names, drawn, strict=True)]
         panels.append(Panel(metric, tuple(line for line in lines if line.points)))
     if not any(panel.lines for panel in panels):

@@ -21,7 +21,7 @@ __all__ = ["FILE", "SCALES", "PublishedRow", "PublishedTable", "badge", "load_ta
 
 FILE = "published.yaml"
 #: What a table prints of a metric, for 1 in a record: accuracy in %, PSNR in dB.
-SCALES = {"accuracy": 100.0, "psnr_db": 1.0}
+SCALES = {"accuracy": 100.0, "psnr_db": 1.0, "psnr_estimate_db": 1.0}
 #: More than any paper prints: 55.79 % is 0.5579.
 DIGITS = 8
 
@@ -56,7 +56,7 @@ class PublishedTable:
         return left[0]
 
     def metrics(self, row: Mapping[str, Any], columns: Mapping[str, str | None]) -> dict[str, float]:
-        """What ``row`` prints, in the units of a record: ``accuracy`` in [0, 1], ``psnr_db``, and each one's ``_sd``.
+        """What ``row`` prints, in the units of a record: ``accuracy`` in [0, 1], PSNR in dB, and each one's ``_sd``.
 
         ``columns`` names the column of a metric; without a name it is the column called as the metric, if there is one.
         Raises UnknownName for a named column that the table does not have.
@@ -67,7 +67,7 @@ class PublishedTable:
             if column is not None and column not in self.columns:
                 raise UnknownName(f"{self.name} has no column {column!r}; {nearest(column, self.columns)}")
             printed = row.get(column or metric)
-            if printed is None:
+            if printed is None or (column is None and metric in columns.values()):
                 continue
             mean, *sd = printed if isinstance(printed, list) else [printed]
             if not all(isinstance(number, int | float) for number in (mean, *sd)):
@@ -141,7 +141,7 @@ def badge(record: Mapping[str, Any], ours: Mapping[str, tuple[float, float]]) ->
     if any(reasons.values()):
         return ", ".join(reason for reason, holds in reasons.items() if holds)
     said = []
-    for metric, name in (("accuracy", "accuracy"), ("psnr_db", "PSNR")):
+    for metric, name in (("accuracy", "accuracy"), ("psnr_db", "PSNR"), ("psnr_estimate_db", "PSNR estimate")):
         mean, half = ours.get(metric, (math.nan, math.nan))
         if metric not in published["metrics"] or math.isnan(mean):
             continue

@@ -47,6 +47,7 @@ class Columns(Settings):
 
     accuracy: str | None = setting(None, "the column of the accuracy, in %; the one called `accuracy` if empty")
     psnr_db: str | None = setting(None, "the column of the PSNR, in dB; the one called `psnr_db` if empty")
+    psnr_estimate_db: str | None = setting(None, "the column of a PSNR that was estimated on unseen points, in dB")
 
 
 class SweepCell(Settings):

@@ -57,6 +57,7 @@ def test_an_estimate_is_averaged_as_a_reconstruction_is_and_named_apart() -> Non
     values, whole = metrics.estimated(mse, ids), metrics.reconstruction(mse, mse, ids)
     first, second = (10 + 30 + 40) / 3, 20.0
     assert values["psnr_estimate_db"] == pytest.approx((first + second) / 2)
+    assert values.pop("psnr_estimate_signals") == 2.0
     assert values == {
         name.replace("psnr_", "psnr_estimate_"): pytest.approx(whole[name])
         for name in ("psnr_db", "psnr_db_low", "psnr_db_high")

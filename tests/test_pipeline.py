@@ -230,9 +230,17 @@ def test_an_estimate_clamps_what_is_predicted() -> None:
     np.testing.assert_allclose(outcome.vectors["mse_estimate"][1::2], (1.0 - corners) ** 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("behaviour", [{"all": True}, {"none_of": 107}], ids=["sees all", "sees all of one signal"])
-def test_there_is_no_estimate_where_a_signal_has_no_point_left(behaviour: dict[str, Any]) -> None:
-    outcome, _ = go(HoldingOut(**behaviour))
+def test_a_signal_of_which_every_point_was_seen_has_no_part_in_the_estimate() -> None:
+    outcome, _ = go(HoldingOut(none_of=107))
+    each = outcome.vectors["mse_estimate"]
+    assert list(outcome.vectors["ids"][np.isnan(each)]) == [107]
+    assert outcome.metrics["psnr_estimate_signals"] == len(each) - 1
+    expected = -10.0 * np.log10(each[~np.isnan(each)])
+    assert outcome.metrics["psnr_estimate_db"] == pytest.approx(float(expected.mean()), abs=1e-6)
+
+
+def test_there_is_no_estimate_where_every_point_is_seen() -> None:
+    outcome, _ = go(HoldingOut(all=True))
     assert outcome.metrics == go(MeanFitter())[0].metrics
     assert outcome.vectors.keys() == {"ids", "mse"}
 

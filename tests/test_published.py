@@ -175,3 +175,16 @@ def test_a_badge_is_computed_from_the_two(
 )
 def test_a_cell_that_is_not_the_published_one_is_not_compared(changes: dict[str, Any], said: str) -> None:
     assert badge(record(**changes), {"accuracy": (0.5, 0.1), "psnr_db": (30.0, 1.0)}) == said
+
+
+def test_a_column_that_is_said_to_hold_an_estimate_is_not_the_full_psnr(tmp_path: Path) -> None:
+    text = "p: {source: S, tables: {t: {title: T, rows: [{k: 1, accuracy: 50.0, psnr_db: [21.0, 0.5]}]}}}"
+    (tmp_path / "published.yaml").write_text(text)
+    table = load_table(tmp_path, "p.t")
+    plain = selected(table, {"k": 1}, {})["metrics"]
+    assert plain == {"accuracy": 0.5, "psnr_db": 21.0, "psnr_db_sd": 0.5}
+    estimate = selected(table, {"k": 1}, {"accuracy": None, "psnr_db": None, "psnr_estimate_db": "psnr_db"})
+    assert estimate["metrics"] == {"accuracy": 0.5, "psnr_estimate_db": 21.0, "psnr_estimate_db_sd": 0.5}
+    record = {"profile": "paper", "data": {"official": True}, "published": estimate}
+    ours = {"accuracy": (0.5, 0.1), "psnr_db": (30.0, 0.1), "psnr_estimate_db": (20.5, 0.1)}
+    assert badge(record, ours) == "accuracy reproduced, PSNR estimate reproduced"

@@ -132,7 +132,8 @@ class Siren:
         """The coordinates in the frame of the settings."""
         if self.counts is None:
             return coords
-        return coords * coords.new_tensor([n / max(1, n - 1) for n in self.counts])
+        # axis by axis: a tensor made from numbers would be copied to a GPU each time
+        return torch.stack([coords[..., axis] * (n / max(1, n - 1)) for axis, n in enumerate(self.counts)], dim=-1)
 
     def convention(self) -> Mapping[str, Any]:
         """Where ω stands, how it was initialised, the coordinates' frame, and the output's range."""

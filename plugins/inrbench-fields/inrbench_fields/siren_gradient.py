@@ -60,7 +60,7 @@ def loss_and_gradient(
     if torch.is_grad_enabled():
         loss, *gradients = _LossAndGradient.apply(recompute, precision, coords, target, *output, *pairs)  # type: ignore[no-untyped-call]
         return loss, gradients
-    loss, gradients, _ = _forward_and_back(sine, output, coords, target, precision)
+    loss, gradients, _ = _forward_and_back(sine, output, coords, target, precision, keep=False)
     return loss, gradients
 
 
@@ -113,7 +113,8 @@ def _backward(ctx: Any, to_loss: Tensor | None, direction: Sequence[Tensor | Non
     if ctx.recompute:
         _, _, kept = _forward_and_back(sine, output, coords, target, ctx.precision, gradient=False)
     else:
-        kept = Kept(*(stored[place * depth : (place + 1) * depth] for place in range(4)), stored[-1])
+        sines, cosines, slopes, curved = (stored[place * depth : (place + 1) * depth] for place in range(4))
+        kept = Kept(sines, cosines, slopes, curved, stored[-1])
     results: list[Tensor | None] = [None] * (2 + 2 * depth)
     if any(part is not None for part in direction):
         given = [torch.zeros_like(g) if part is None else part for part, g in zip(direction, gradients, strict=True)]
@@ -134,8 +135,9 @@ def _forward_and_back(
     precision: torch.dtype,
     *,
     gradient: bool = True,
+    keep: bool = True,
 ) -> tuple[Tensor, list[Tensor], Kept]:
-    """(loss [signals], gradients in order or none, what was computed on the way)."""
+    """(loss [signals], gradients in order or none, what was computed on the way; parts of it where nothing is kept)."""
     full, depth = target.dtype, len(sine.weights)
     sines: list[Tensor] = []
     cosines: list[Tensor] = []
@@ -163,8 +165,11 @@ def _forward_and_back(
     curved: list[Tensor] = []
     for i in reversed(range(depth)):
         d = cosines[i] * pulled
-        slopes.insert(0, d)
-        curved.insert(0, pulled.mul_(sines[i]))
+        if keep:
+            slopes.insert(0, d)
+            curved.insert(0, pulled.mul_(sines[i]))
+        else:
+            del cosines[i]
         if gradient:
             before = coords.to(precision) if i == 0 else sines[i - 1]
             layers = [_outer(d, before).to(full), d.sum(1, dtype=full), *layers]

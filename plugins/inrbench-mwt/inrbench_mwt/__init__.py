@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from inrbench.plugin import Method, Plugin, hookimpl
-from inrbench_mwt.recipes import FOR_DATASET, LAPTOP, LAPTOP_FOR_DATASET, PAPER, SMOKE
+from inrbench_mwt.recipes import FOR_DATASET, LAPTOP, LAPTOP_FOR_DATASET, PAPER, SMOKE, SMOKE_FOR_DATASET
 
 __all__ = ["inrbench_fitters", "inrbench_methods", "inrbench_readers"]
 
@@ -75,14 +79,23 @@ def inrbench_methods() -> list[Method]:
             settings={**PAPER, **changes},
             for_dataset=FOR_DATASET,
             profiles={"laptop": LAPTOP, "smoke": SMOKE},
-            profiles_for_dataset={"laptop": LAPTOP_FOR_DATASET},
+            profiles_for_dataset={"laptop": LAPTOP_FOR_DATASET, "smoke": SMOKE_FOR_DATASET},
             source=SOURCE,
             citation=CITATION,
         )
+
+    def wider(profiles: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with twice the width, wherever a width is set."""
+        doubled = {key: wider(value) if isinstance(value, Mapping) else value for key, value in profiles.items()}
+        return doubled | ({"width": 2 * profiles["width"]} if "width" in profiles else {})
 
     return [
         method("mwt", "SIREN, learning rates and weight transformer trained end to end; 1 % of the reader's gradient"),
         method("wt", "as mwt, without any of the reader's gradient in the field", joint={"share": 0.0}),
         method("wt-two-stage", "as wt, but the field is trained first and then the reader, on its fits", joint=None),
-        method("mwt-l", "mwt with a SIREN of width 256", inr={**PAPER["inr"], "width": 256}),
+        replace(
+            method("mwt-l", "mwt with twice the width (256), in every profile", inr={**PAPER["inr"], "width": 256}),
+            profiles=wider({"laptop": LAPTOP, "smoke": SMOKE}),
+            profiles_for_dataset=wider({"laptop": LAPTOP_FOR_DATASET, "smoke": SMOKE_FOR_DATASET}),
+        ),
     ]

@@ -8,6 +8,7 @@ steps do not depend on the batch. The outer loss is the batch's mean after k ste
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,8 @@ from inrbench_mwt.settings import MetaSGDSettings
 __all__ = ["MetaSGD", "adapt"]
 
 Tensors = dict[str, Tensor]
+#: One layer's values of the signals that are queried at once.
+QUERY_BYTES = 2**28
 
 
 def adapt(
@@ -141,8 +144,10 @@ class MetaSGD:
 
     def activation_bytes(self) -> int:
         """One layer's values of one signal, as float32; who recomputes wants little memory, so they count twice."""
-        width = max(shape[0] for name, shape in self.shapes.items() if name in self.adapted)
-        return (8 if self.settings.recompute else 4) * width * self._points_a_step()
+        return (8 if self.settings.recompute else 4) * self._width() * self._points_a_step()
+
+    def _width(self) -> int:
+        return max(shape[0] for name, shape in self.shapes.items() if name in self.adapted)
 
     def _points_a_step(self) -> int:
         num_points = int(np.prod(self.spec.parts[0].shape))
@@ -173,8 +178,8 @@ class MetaSGD:
 
     def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
         """All steps on each signal; rows are δ = φ − θ."""
-        for ids, steps in self._paths(signals, run):
-            yield self._rows(ids, steps[-1])
+        for ids, (last,) in self._paths(signals, run, last=True):
+            yield self._rows(ids, last)
 
     def trace(self, signals: Signals, run: Run) -> list[Representations]:
         """All of ``signals`` after 0, 1, ..., k steps."""
@@ -202,8 +207,8 @@ class MetaSGD:
     def _test_steps(self) -> int:
         return self.settings.test_steps or self.settings.steps
 
-    def _paths(self, signals: Signals, run: Run) -> Iterator[tuple[Array, list[Tensors]]]:
-        """For each shard its ids, and δ after each step."""
+    def _paths(self, signals: Signals, run: Run, *, last: bool = False) -> Iterator[tuple[Array, list[Tensors]]]:
+        """For each shard its ids, and δ after each step, or after the last one alone."""
         theta, shared, rates = (to_device(arrays, run.device) for arrays in (self.theta, self.shared, self.rates))
         precision = torch.bfloat16 if self.settings.fit_precision == "bfloat16" else None
         for shard in shards(signals, self.settings.shard, run.device, lambda one: run.rng("fit points", one)):
@@ -212,7 +217,8 @@ class MetaSGD:
             for first in range(0, len(shard), size):
                 samples = self._samples(shard.part(first, min(first + size, len(shard))), self._test_steps())
                 with torch.no_grad():
-                    parts.append(list(adapt(self.field, theta, shared, rates, samples, precision=precision)))
+                    path = adapt(self.field, theta, shared, rates, samples, precision=precision)
+                    parts.append(list(deque(path, maxlen=1)) if last else list(path))
             yield shard.ids, [{n: torch.cat([d[n] for d in step]) for n in theta} for step in zip(*parts, strict=True)]
 
     def _rows(self, ids: Array, delta: Tensors) -> Representations:
@@ -225,9 +231,10 @@ class MetaSGD:
         scale, offset = self.field.to_unit
         coords = coords_of(domain, run.device)
         shape = domain.shape if isinstance(domain, Grid) else (domain.num_points,)
+        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * self._width() * len(coords))))
         with torch.no_grad():
-            for first in range(0, len(rows), self.settings.shard):
-                delta = to_device(rows.take(slice(first, first + self.settings.shard)).arrays, run.device)
+            for first in range(0, len(rows), size):
+                delta = to_device(rows.take(slice(first, first + size)).arrays, run.device)
                 phi = {name: value + delta[name] for name, value in theta.items()}
                 values = self.field.apply({**phi, **shared}, coords) * scale + offset
                 yield values.reshape(len(values), *shape, -1).cpu().numpy()

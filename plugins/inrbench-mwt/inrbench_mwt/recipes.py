@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["FOR_DATASET", "LAPTOP", "LAPTOP_FOR_DATASET", "PAPER", "PHOTOGRAPH_COPIES", "SMOKE"]
+__all__ = ["FOR_DATASET", "LAPTOP", "LAPTOP_FOR_DATASET", "PAPER", "PHOTOGRAPH_COPIES", "SMOKE", "SMOKE_FOR_DATASET"]
 
 TRAINING = {"epochs": 10.0, "batch_size": 16, "weight_decay": 1e-4, "clip_norm": 1.0, "schedule": "one-cycle"}
 
@@ -85,4 +85,12 @@ SMOKE: dict[str, Any] = {
     "fitter": {"steps": 2, "train": {"steps": 20}},
     "reader": {"blocks": 1, "train": {"steps": 20}},
     "data": {"train_size": 64, "test_size": 32},
+}
+#: Small photographs.
+SMOKE_FOR_DATASET: dict[str, Any] = {
+    "imagenette": {"data": {"size": 32}},
+    "imagenet": {
+        "data": {"size": 32},
+        "fitter": {"train": {"augmentation": {"pad": 4}}},
+    },
 }

@@ -33,7 +33,7 @@ class MetaSGDSettings(Settings):
     fit_precision: Literal["float32", "bfloat16"] = setting(
         "float32", "of large products when signals are fitted", stage="fit"
     )
-    shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
+    shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1, stage="fit")
     train: SignalTrainingSettings = setting(SignalTrainingSettings(), "the outer loop")
 
     @model_validator(mode="after")

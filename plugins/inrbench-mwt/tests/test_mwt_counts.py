@@ -85,3 +85,11 @@ def test_multiply_adds_are_those_of_the_definition() -> None:
     assert 3 * read == pytest.approx(7.1e9, rel=0.01)
     assert facts.train_flops + 3 * read == pytest.approx(14.8e9, rel=0.01)
     assert facts.fit_flops + forward + read == pytest.approx(4.9e9, rel=0.01)  # fit, one pass of the result, read
+
+
+@pytest.mark.parametrize("profile", ["paper", "laptop", "smoke"])
+@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+def test_mwt_l_is_twice_as_wide_as_mwt_in_every_profile(profile: str, dataset: str) -> None:
+    wide, plain = (resolve(method, dataset, profile=profile).tree() for method in ("mwt-l", "mwt"))
+    assert wide["inr"].pop("width") == 2 * plain["inr"].pop("width")
+    assert wide == plain
