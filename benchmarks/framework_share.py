@@ -25,6 +25,7 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.depth = 0
+        self.held: dict[str, Any] = {}
 
     def time(self, name: str, work: Callable[[], Any]) -> Any:
         """What ``work`` returns; its time counts where it is not within another's."""
@@ -43,10 +44,15 @@ class Clock:
 
         @functools.wraps(inner)
         def timed(*arguments: Any, **options: Any) -> Any:
-            found = self.time(name, lambda: inner(*arguments, **options))
+            found = self.time(name, lambda: self._kept(name, inner(*arguments, **options)))
             return self._values(name, found) if isinstance(found, Iterator) else found
 
         setattr(owner, name, timed)
+
+    def _kept(self, name: str, found: Any) -> Any:
+        """``found``, kept until the next one: what a computation leaves to be freed is freed on its own time."""
+        self.held[name] = found
+        return found
 
     def _values(self, name: str, values: Iterator[Any]) -> Iterator[Any]:
         nothing = object()
