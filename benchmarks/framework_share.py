@@ -1,7 +1,7 @@
 """The framework's own share of a run: its wall time outside of the method's computations.
 
-A cell runs as `inrbench run` runs it. What counts as the method's: its losses, backward passes, clipping, optimiser
-steps, inner loops, queries and predictions. All else is the framework's: planning, checks, keyed draws, batches,
+A cell runs as `inrbench run` runs it. What counts as the method's: its losses, the weight of the reader's gradient,
+backward passes, clipping, optimiser steps, inner loops, queries and predictions. All else is the framework's: planning, checks, keyed draws, batches,
 progress, logs, checkpoints, metrics and records. Loading PyTorch is told apart. Ten minutes of the second cell:
 
     python benchmarks/framework_share.py
@@ -77,6 +77,7 @@ def main() -> None:
     from inrbench_mwt.weight_transformer import WeightTransformerReader
 
     import inrbench
+    from inrbench.backends.torch import joint
 
     loaded = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +107,7 @@ def main() -> None:
             clock.wrap(MetaSGD, name)
         for name in ("loss", "predict"):
             clock.wrap(WeightTransformerReader, name)
+        clock.wrap(joint, "scale_gradient")
         clock.wrap(torch.Tensor, "backward")
         clock.wrap(torch.nn.utils, "clip_grad_norm_")
         clock.wrap(torch.optim.AdamW, "step")

@@ -147,12 +147,15 @@ def _observer(train: Signals, augmentation: Augmentation, run: Run) -> Callable[
         raise Refused("joint training takes signals that share one grid, or that have a value at any point")
     domain, stored, (scale, offset) = stacked
     coords = coords_of(domain, run.device)
+    augmented = augmentation != Augmentation()
     fits = isinstance(stored, np.ndarray) and stored.nbytes <= RESIDENT_BYTES
     resident = torch.as_tensor(np.require(stored, requirements=("C", "W"))).to(run.device) if fits else None
 
     def listed(step: int, index: Array) -> Observed:
         picked = torch.as_tensor(np.asarray(stored[index])).to(run.device) if resident is None else resident[index]
-        copies = augment(picked.float() * scale + offset, augmentation, run.rng("copies", step))
+        copies = picked.float() * scale + offset
+        if augmented:
+            copies = augment(copies, augmentation, run.rng("copies", step))
         values = copies.reshape(len(index), -1, copies.shape[-1])
         return GridOfSignals(train.ids[index], coords, values, lambda one: run.rng("points", step, one))
 
