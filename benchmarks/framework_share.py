@@ -1,8 +1,9 @@
 """The framework's own share of a run: its wall time outside of the method's computations.
 
 A cell runs as `inrbench run` runs it. What counts as the method's: its losses, the weight of the reader's gradient,
-backward passes, clipping, optimiser steps, inner loops, queries and predictions. All else is the framework's: planning, checks, keyed draws, batches,
-progress, logs, checkpoints, metrics and records. Loading PyTorch is told apart. Ten minutes of the second cell:
+backward passes, clipping, optimiser steps, inner loops, queries and predictions. All else is the framework's: planning,
+checks, keyed draws, batches, progress, logs, checkpoints, metrics and records. Loading PyTorch is told apart. Ten
+minutes of the second cell:
 
     python benchmarks/framework_share.py
     python benchmarks/framework_share.py mwt+cifar10 --profile laptop --minutes 10 --data-root DIR --unofficial-data
