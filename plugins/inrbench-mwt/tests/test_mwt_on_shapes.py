@@ -59,6 +59,7 @@ def test_a_cell_on_meshes_learns_their_distances_and_their_classes(root: Path, t
             records=tmp_path / "records",
             data_root=root,
             unofficial_data=True,
+            threads=1,
         )
         for over in (settings, untrained)
     ]
