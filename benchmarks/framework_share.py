@@ -112,6 +112,7 @@ def main() -> None:
         clock.wrap(torch.Tensor, "backward")
         clock.wrap(torch.nn.utils, "clip_grad_norm_")
         clock.wrap(torch.optim.AdamW, "step")
+        clock.wrap(torch.optim.AdamW, "zero_grad")
         total, record = run(settings, "run")
     own = total - sum(clock.seconds.values())
     print(f"{record['cell']}: {record['status']}, {record['costs.train_steps']:.0f} training steps, {total:.1f} s")

@@ -2,8 +2,9 @@
 
 Plain is the same functional form, batched over signals, with one `baddbmm` a layer, PyTorch's fused attention, and
 autograd for the inner gradient and what is behind it, on the whole batch at once. Written out is what `inrbench run`
-does: the field's own gradient and Hessian product, in micro-batches; recompute keeps nothing of the inner steps;
-bfloat16 computes large products in it. Forms take turns, and a ratio is the median over the turns; peak memory is each
+does: the field's own gradient and Hessian product, in micro-batches; compiled is the same with `fitter.compile`, which
+compiles both and the reader's blocks; recompute keeps nothing of the inner steps; bfloat16 computes large products in
+it. Forms take turns, and a ratio is the median over the turns; peak memory is each
 form's own process. A product's pace is the best of large matrix products in the same run. Alone:
 
     python benchmarks/mwt_speed.py --dataset cifar10 --repeats 9
@@ -26,6 +27,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from inrbench.backends.torch import prepare
+from inrbench.backends.torch.compiled import compilation
 from inrbench.backends.torch.fields import coords_of
 from inrbench.backends.torch.joint import scale_gradient
 from inrbench.backends.torch.observed import GridOfSignals
@@ -43,6 +45,7 @@ BATCH = 16
 FORMS = {
     "plain": {},
     "written out": {},
+    "written out, compiled": {"fitter": {"compile": True}},
     "written out, recompute": {"fitter": {"recompute": True}},
     "written out, bfloat16": {"fitter": {"fit_precision": "bfloat16", "train": {"precision": "bfloat16"}}},
 }
@@ -83,8 +86,9 @@ class Form:
         for group in self.groups:
             for parameter in group.parameters.values():
                 parameter.grad = None
-        for share, loss in self._parts():
-            (share * loss).backward()
+        with compilation(self.fitter.settings.compile):
+            for share, loss in self._parts():
+                (share * loss).backward()
         return [torch.cat([p.grad.flatten() for p in group.parameters.values()]) for group in self.groups]
 
     def _parts(self) -> Iterator[tuple[float, Tensor]]:
@@ -93,7 +97,7 @@ class Form:
         size = micro_batch(None, BATCH, self.fitter.activation_bytes(), "cpu")
         for first in range(0, BATCH, size):
             with mixed_precision(self.bfloat16, "cpu"):
-                loss, rows, _ = self.fitter.loss(observed.part(first, first + size), self.run.rng("step"))
+                loss, rows, _ = self.fitter.loss(observed.part(first, first + size))
                 seen = {name: scale_gradient(row, 0.01) for name, row in rows.items()}
                 these = labels[first : first + size]
                 head, _ = self.reader.loss(seen, these, self.run.rng("step"))

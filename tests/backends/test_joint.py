@@ -48,7 +48,7 @@ class Slope:
         self.b.requires_grad_()
         return [Group("slope", {"w": self.w, "b": self.b}, 5e-2)]
 
-    def loss(self, observed: Observed, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def loss(self, observed: Observed) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         samples = [observed.whole()] if self.share == 1.0 else observed.drawn(2, self.share)
         self.given.append((observed.ids, samples, precision_here(torch.device("cpu"))))
         self.kinds.add(type(observed))

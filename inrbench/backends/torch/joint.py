@@ -47,7 +47,7 @@ class JointFitter(Descending, Protocol):
         """Draw the initialisation, keyed by the run's seed."""
         ...
 
-    def loss(self, observed: Observed, rng: np.random.Generator) -> tuple[Tensor, Tensors, Tensors]:
+    def loss(self, observed: Observed) -> tuple[Tensor, Tensors, Tensors]:
         """(reconstruction loss, mean over the signals; their representations; values to log)."""
         ...
 
@@ -112,12 +112,12 @@ def train_jointly(
     def losses(step: int, precision: str = settings.precision) -> Iterator[Part]:
         index = batch(step)
         observed = observe(step, index)
-        rngs = {name: run.rng(name, step) for name in ("fitter", *(head.name for head in heads))}
+        rngs = {head.name: run.rng(head.name, step) for head in heads}
         size = micro_batch(settings.micro_batch, len(index), fitter.activation_bytes(), run.device)
         for first in range(0, len(index), size):
             places = index[first : first + size]
             with mixed_precision(precision, run.device):
-                whole, rows, logs = fitter.loss(observed.part(first, first + len(places)), rngs["fitter"])
+                whole, rows, logs = fitter.loss(observed.part(first, first + len(places)))
                 for head, reader, classes in zip(heads, readers, labels, strict=True):
                     seen = {name: scale_gradient(row, head.share) for name, row in rows.items()}
                     head_loss, head_logs = reader.loss(seen, classes[places], rngs[head.name])

@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from inrbench.backends.torch.compiled import compilable
+
 __all__ = ["loss_and_gradient"]
 
 
@@ -127,6 +129,7 @@ def _backward(ctx: Any, to_loss: Tensor | None, direction: Sequence[Tensor | Non
     return results
 
 
+@compilable
 def _forward_and_back(
     sine: Layers,
     output: tuple[Tensor, Tensor],
@@ -178,6 +181,7 @@ def _forward_and_back(
     return loss, layers + gradients, Kept(sines, cosines, slopes, curved, error)
 
 
+@compilable
 def _hessian_product(
     sine: Layers,
     output: tuple[Tensor, Tensor],

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inrbench.backends.torch.compiled import compilation, compile_seconds, require_compiler
 from inrbench.backends.torch.draws import torch_generator
 from inrbench.backends.torch.fields import DifferentiatedField, Field, coords_of, loss_and_gradient, to_device
 from inrbench.backends.torch.joint import train_jointly
@@ -72,6 +73,8 @@ class MetaSGD:
     """The fitter: what is shared is θ (``theta/*``), the output layer (``shared/*``) and the rates (``rates/*``)."""
 
     def __init__(self, settings: MetaSGDSettings, spec: SignalSpec, inr: Field) -> None:
+        if settings.compile:
+            require_compiler("fitter.compile")
         self.settings, self.spec, self.field = settings, spec, inr
         example = inr.init(torch.Generator().manual_seed(0))
         self.shapes = {name: tuple(array.shape) for name, array in example.items()}
@@ -105,7 +108,7 @@ class MetaSGD:
         field = {f"theta/{n}": a for n, a in self.theta.items()} | {f"shared/{n}": a for n, a in self.shared.items()}
         return [Group("field", field, self.settings.lr), Group("rates", self.rates, self.settings.lr_rates)]
 
-    def loss(self, observed: Observed, rng: np.random.Generator) -> tuple[Tensor, Tensors, Tensors]:
+    def loss(self, observed: Observed) -> tuple[Tensor, Tensors, Tensors]:
         """(mean squared error after k steps in the field's own range, δ, values to log)."""
         settings = self.settings
         samples = self._samples(observed, settings.steps + 1)  # the outer loss takes one more fresh draw
@@ -164,7 +167,12 @@ class MetaSGD:
 
     def train(self, train: Signals, validation: Signals, run: Run, heads: Sequence[Head] = ()) -> Trained:
         """Learn θ, the output layer and the rates, together with ``heads``."""
-        return train_jointly(self, train, heads, self.settings.train, run)
+        if not self.settings.compile:
+            return train_jointly(self, train, heads, self.settings.train, run)
+        before = compile_seconds()
+        with compilation(True):
+            trained = train_jointly(self, train, heads, self.settings.train, run)
+        return replace(trained, compile_s=compile_seconds() - before)
 
     # ------------------------------------------------------------------ fitting and querying
 

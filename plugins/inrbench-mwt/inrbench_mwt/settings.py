@@ -30,6 +30,9 @@ class MetaSGDSettings(Settings):
     recompute: bool = setting(
         False, "keep nothing of an inner step for its second-order gradient, but compute it again: less memory"
     )
+    compile: bool = setting(
+        False, "compile training's largest parts by torch.compile: half a minute first, then faster steps; needs g++"
+    )
     fit_precision: Literal["float32", "bfloat16"] = setting(
         "float32", "of large products when signals are fitted", stage="fit"
     )

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inrbench.backends.torch.compiled import compilable
 from inrbench.backends.torch.reading import Network, Stages, TorchClassifier
 from inrbench.representations import Layout
 from inrbench.signals import SignalSpec
@@ -92,6 +93,7 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(width, width)
         self.scale_mlp = nn.Parameter(torch.full((width,), layer_scale))
 
+    @compilable
     def attend(self, hidden: Float[Tensor, "signals tokens width"]) -> Float[Tensor, "signals tokens width"]:
         """Hidden + scale · attention(norm(hidden))."""
         signals, tokens, width = hidden.shape
@@ -101,6 +103,7 @@ class Block(nn.Module):
         joined = attended.transpose(1, 2).reshape(signals, tokens, width)
         return torch.addcmul(hidden, self.scale_attention, self.out(joined))
 
+    @compilable
     def transform(self, hidden: Float[Tensor, "signals tokens width"]) -> Float[Tensor, "signals tokens width"]:
         """Hidden + scale · mlp(norm(hidden))."""
         inner = functional.gelu(self.mlp_in(self.norm_mlp(hidden)))

@@ -77,7 +77,7 @@ class Double:
     def losses(self, share: float | None = None) -> tuple[Tensor, Tensor]:
         """(reconstruction, cross-entropy); with ``share`` the second as joint training makes it."""
         rng = draws.generator(0, "step")
-        loss, rows, _ = self.fitter.loss(self.observed, rng)
+        loss, rows, _ = self.fitter.loss(self.observed)
         if share is not None:
             rows = {name: scale_gradient(row, share) for name, row in rows.items()}
         return loss, self.reader.loss(rows, self.labels, rng)[0]
@@ -241,7 +241,7 @@ def test_fit_gives_what_training_differentiates() -> None:
     rows = fitted(fitter, these)
     fitter.groups("cpu")
     values = torch.as_tensor(these.values).float().div(255).reshape(3, 64, 1)
-    _, delta, _ = fitter.loss(observed(values, coords_of(GRID, "cpu")), draws.generator(0, "step"))
+    _, delta, _ = fitter.loss(observed(values, coords_of(GRID, "cpu")))
     for name, array in rows.arrays.items():
         np.testing.assert_allclose(array, delta[name].detach().numpy(), rtol=0, atol=2e-6)
 
@@ -346,7 +346,7 @@ def test_the_fitters_gradient_is_that_of_finite_differences(double: Double) -> N
 def test_the_readers_gradient_is_that_of_finite_differences(double: Double) -> None:
     network = dict(double.reader.network.named_parameters())
     found = gradients(sum(double.losses(0.01)), network)  # type: ignore[arg-type]
-    _, rows, _ = double.fitter.loss(double.observed, draws.generator(0, "step"))
+    _, rows, _ = double.fitter.loss(double.observed)
     rows = {name: row.detach() for name, row in rows.items()}
 
     def cross_entropy() -> Tensor:
@@ -361,7 +361,7 @@ def test_the_readers_gradient_is_that_of_finite_differences(double: Double) -> N
 def test_the_classifiers_gradient_into_theta_is_pulled_back_less_direct(double: Double) -> None:
     """dL_cls/dθ = Σ(v₀ − v_cls): the reader sees φ − θ, so θ enters through φ(θ) and, negative, by itself."""
     theta, shared = double.part("theta/"), double.part("shared/")
-    _, rows, _ = double.fitter.loss(double.observed, draws.generator(0, "step"))
+    _, rows, _ = double.fitter.loss(double.observed)
     seen = {name: row.detach().requires_grad_() for name, row in rows.items()}
     cross_entropy, _ = double.reader.loss(seen, double.labels, draws.generator(0, "step"))
     v_cls = gradients(cross_entropy, seen)
@@ -420,7 +420,7 @@ def test_joint_training_descends_the_two_passes_gradients(share: float) -> None:
     these = signals(4)
     assert these.labels is not None
     values = torch.as_tensor(these.values[order]).float().div(255).reshape(4, 64, 1)
-    loss, rows, _ = fitter.loss(observed(values, coords_of(GRID, "cpu")), draws.generator(0, "step"))
+    loss, rows, _ = fitter.loss(observed(values, coords_of(GRID, "cpu")))
     cross_entropy, _ = reader.loss(rows, torch.as_tensor(these.labels[order]), draws.generator(0, "step"))
     for group, prefix in ((field, "field"), (rates, "rates"), (network, "reader.all")):
         first, second = gradients(loss, group.parameters), gradients(cross_entropy, group.parameters)

@@ -154,7 +154,7 @@ def logged(change: Any) -> dict[str, float]:
     fitter.start(CellRun(0))
     change({name: array.view(-1) for name, array in fitter.rates.items()})
     fitter.groups("cpu")
-    _, _, logs = fitter.loss(observed(), draws.generator(0, "step"))
+    _, _, logs = fitter.loss(observed())
     assert not any(value.requires_grad for value in logs.values())
     return {name: float(value) for name, value in logs.items() if name.startswith("alpha")}
 
