@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inrbench.api import run as run
+    from inrbench.artefact import open_artefact as open_artefact
     from inrbench.plugin import Method as Method
     from inrbench.plugin import Plugin as Plugin
     from inrbench.plugin import hookimpl as hookimpl
     from inrbench.records import load_records as load_records
 
-__all__ = ["Method", "Plugin", "hookimpl", "load_records", "run"]
+__all__ = ["Method", "Plugin", "hookimpl", "load_records", "open_artefact", "run"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "run": "inrbench.api",
+    "open_artefact": "inrbench.artefact",
     "load_records": "inrbench.records",
     "Plugin": "inrbench.plugin",
     "Method": "inrbench.plugin",

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from inrbench.backends import engine
+from inrbench.backends import Engine, engine_of
+from inrbench.copied import check_copies
 from inrbench.errors import BadSetting, OutOfMemory, Refused, UnknownName, UsageError, nearest
 from inrbench.interfaces import Classifier, DataSet, Fitter, Reader
 from inrbench.plugin import Method, Plugin
@@ -64,10 +65,14 @@ class Cell:
         return cast("JointSettings | None", self.settings["joint"])
 
     @property
-    def backend(self) -> str:
-        """The framework that the cell's heaviest part runs in."""
-        backends = [plugin.backend for plugin in self.plugins.values() if plugin is not None]
-        return next((b for b in backends if b != "numpy"), "numpy")
+    def backends(self) -> tuple[str, ...]:
+        """The frameworks of its parts, each once, in the order of the stages; none where all are NumPy."""
+        named = dict.fromkeys(plugin.backend for plugin in self.plugins.values() if plugin is not None)
+        return tuple(backend for backend in named if backend != "numpy")
+
+    def engine(self) -> Engine:
+        """What runs its parts. Raises Refused where a framework is not installed."""
+        return engine_of(self.backends)
 
     def tree(self) -> dict[str, Any]:
         """The resolved settings as plain values: what `show` prints and a record holds."""
@@ -91,7 +96,7 @@ class Cell:
         try:
             return self._built()
         except Exception as error:
-            if isinstance(error, MemoryError) or engine(self.backend).is_out_of_memory(error):
+            if isinstance(error, MemoryError) or self.engine().is_out_of_memory(error):
                 raise OutOfMemory(f"{self.name}: its parts do not fit into memory: {error}") from error
             if isinstance(error, ValueError):
                 raise Refused(f"{self.name}: a part refuses its settings: {error}") from error
@@ -100,6 +105,7 @@ class Cell:
     def _built(self) -> Built:
         dataset = build_dataset(cast(Plugin, self.plugins["data"]), self.dataset, self.data_settings)
         spec = dataset.spec()
+        check_copies(self.data_settings.copies, spec)
         _check_copies(self.settings["fitter"], spec)
         inr = None
         if self.plugins["inr"] is not None:
@@ -248,6 +254,11 @@ def _check_fit(plugins: Mapping[str, Plugin | None], tree: Mapping[str, Any], kn
         raise Refused(
             f"reader {reader.name!r} reads {_names(reader.takes)}, but fitter {fitter.name!r} gives "
             f"{fitter.gives!r}; readers of {fitter.gives!r}: {_names(fitting)}"
+        )
+    if reader is not None and reader.gives == "representations":
+        raise Refused(
+            f"reader {reader.name!r} generates and has nothing to score in a cell: `inrbench fit METHOD+DATASET -o DIR` "
+            "makes a neural data set, and `inrbench generate DIR` trains it there and samples"
         )
     if tree.get("joint") is not None:
         if reader is None:

@@ -24,6 +24,7 @@ LISTING_HOOKS = {
     "reader": "inrbench_readers",
     "dataset": "inrbench_datasets",
     "method": "inrbench_methods",
+    "analysis": "inrbench_analyses",
 }
 
 
@@ -54,6 +55,12 @@ def inrbench_datasets() -> Iterable[Plugin]:
 @hookspec
 def inrbench_methods() -> Iterable[Method]:
     """Return the methods that this package offers. Called once, when names are first looked up."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def inrbench_analyses() -> Iterable[Plugin]:
+    """Return the analyses of neural data sets that this package offers. Called once, when names are first looked up."""
     raise AssertionError("a specification is never called")
 
 

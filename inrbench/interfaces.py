@@ -3,14 +3,15 @@
 A plugin's target is a class whose constructor takes what its kind says here, and whose methods are those of the
 protocol; nothing has to be subclassed. The first argument is always an instance of the plugin's settings model.
 
-====== ============ =======================================================================
-kind   protocol     constructor
-====== ============ =======================================================================
-inr    (backend's)  ``(settings, spec: SignalSpec)``; `inrbench.backends.torch.fields.Field`
-fitter Fitter       ``(settings, spec: SignalSpec, inr)``; inr is None where it needs none
-reader Reader       ``(settings, layout: Layout, spec: SignalSpec)``
-dataset DataSet     ``(settings, rest: str)``; rest is what follows the colon in `folder:PATH`
-====== ============ =======================================================================
+======== ============ =======================================================================
+kind     protocol     constructor
+======== ============ =======================================================================
+inr      (backend's)  ``(settings, spec: SignalSpec)``; `inrbench.backends.torch.fields.Field`
+fitter   Fitter       ``(settings, spec: SignalSpec, inr)``; inr is None where it needs none
+reader   Reader       ``(settings, layout: Layout, spec: SignalSpec)``
+dataset  DataSet      ``(settings, rest: str)``; rest is what follows the colon in `folder:PATH`
+analysis Analysis     ``(settings)``
+======== ============ =======================================================================
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from inrbench.representations import Arrays, Layout, NeuralDataSet, Representati
 from inrbench.signals import Signals, SignalSpec
 
 __all__ = [
+    "Analysis",
+    "AnalysisContext",
     "Classifier",
     "DataSet",
+    "Findings",
     "Fitter",
     "FitterFacts",
+    "Generator",
     "Head",
     "Reader",
     "ReaderFacts",
@@ -191,6 +196,24 @@ class Classifier(Reader, Protocol):
         ...
 
 
+@runtime_checkable
+class Generator(Reader, Protocol):
+    """A reader that draws new representations, in the layout of those that it was trained on.
+
+    Its settings model may offer ``preset(profile, layout, given) -> Mapping``: what `inrbench generate --profile` sets,
+    below the settings ``given``. Settings of the stage "score" are those of sampling; `train` must not use them.
+    """
+
+    conditional: bool  # whether classes can be asked for
+
+    def sample(self, count: int, classes: Array | None, run: Run) -> Representations:
+        """``count`` new rows, of the ``classes`` [count] where these are asked for; ids count from 0.
+
+        Draws are keyed by the sample: row i is the same, up to rounding, however many are drawn.
+        """
+        ...
+
+
 class DataSet(Protocol):
     """Signals in the splits train and test, read from their official files.
 
@@ -210,4 +233,56 @@ class DataSet(Protocol):
 
     def load(self, folder: Path | None) -> Mapping[str, Signals]:
         """The splits; ``folder`` is this data set's own below the data root. Raises BadData for damaged files."""
+        ...
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis leaves. All of it is written to files; tables are printed too."""
+
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]  # the main one first; rows of equal keys: text, numbers, NaN
+    note: str  # how it was measured, in sentences
+    pictures: Mapping[str, bytes] = field(default_factory=dict)  # PNG files, the main one first
+
+
+class AnalysisContext(Protocol):
+    """What the core hands to an analysis: a neural data set, what made it, and what it was made of."""
+
+    run: Run
+    layout: Layout
+    split: str  # the split that was asked for
+    statistics: Arrays  # of the training signals: "<array>/mean", "/std", "/min", "/max", each of one row's shape
+
+    @property
+    def fitter(self) -> Fitter:
+        """The fitter that made the rows, built and loaded. Raises Refused where nobody knows it."""
+        ...
+
+    @property
+    def domain(self) -> Domain:
+        """The grid that the signals are on. Raises Refused where they share none."""
+        ...
+
+    def num_signals(self, split: str) -> int:
+        """Signals in a split, augmented copies not counted."""
+        ...
+
+    def shards(self, split: str) -> Iterator[Representations]:
+        """All signals of a split in order, some at a time, without their augmented copies."""
+        ...
+
+    def sample(self, count: int) -> Representations:
+        """``count`` signals of `split`, or all where it has fewer; equal for equal lists of signals."""
+        ...
+
+    def signals(self, rows: Representations) -> Signals:
+        """What ``rows`` stand for, in their order. Raises Refused where nobody knows it, BadData where it changed."""
+        ...
+
+
+class Analysis(Protocol):
+    """Looks at a neural data set, and leaves a table and pictures."""
+
+    def run(self, context: AnalysisContext) -> Findings:
+        """Called once; the kind of the rows is one that the plugin's record takes."""
         ...

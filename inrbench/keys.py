@@ -20,13 +20,15 @@ from typing import Any
 from inrbench.cells import Cell
 from inrbench.plugin import KINDS, Plugin
 from inrbench.registry import registry
-from inrbench.settings import Stage, flatten, stage_of
+from inrbench.settings import Settings, Stage, flatten, stage_of
 
-__all__ = ["STAGES", "fingerprint", "stage_ingredients", "stage_keys"]
+__all__ = ["STAGES", "fingerprint", "reading_ingredients", "reading_keys", "stage_ingredients", "stage_keys"]
 
 STAGES: tuple[Stage, ...] = ("train", "fit", "read", "score")
 #: The module whose code decides how the parts of a cell are put together.
 PIPELINE = "inrbench.pipeline"
+#: The same for a reader on a neural data set that lies on a disk.
+READING = "inrbench.artefacts.reading"
 FRAMEWORKS = {"numpy": ("numpy",), "torch": ("numpy", "torch"), "jax": ("numpy", "jax", "jaxlib", "equinox", "optax")}
 
 
@@ -49,14 +51,10 @@ def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, 
         if model is not None:
             for key, value in flatten(model.model_dump()):
                 own[stage_of(type(model), key.split("."), first[part])][f"{part}.{key}"] = value
-    packages = frozenset(_packages())
-    listing = {entry.module for kind in KINDS for entry in registry().entries(kind)}
-    records = frozenset(listing - {plugin.target.partition(":")[0] for plugin in _plugins(cell)})
     result: dict[str, dict[str, Any]] = {}
     before = ""
     for stage in STAGES:
         plugins = [p for part, p in cell.plugins.items() if p is not None and _from(first[part], stage)]
-        modules = [PIPELINE, *(plugin.target.partition(":")[0] for plugin in plugins)]
         result[stage] = {
             "stage": stage,
             "before": before,
@@ -64,11 +62,49 @@ def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, 
             "seed": cell.seed,
             "data": checksum,
             "device": device_kind,
-            "code": fingerprint(modules, packages, records),
+            "code": _code(PIPELINE, plugins, _plugins(cell)),
             "versions": _versions(plugins),
         }
         before = _digest(result[stage])
     return result
+
+
+def reading_ingredients(
+    reader: Plugin, settings: Settings, seed: int, artefact: str, device_kind: str, scored: str
+) -> dict[str, dict[str, Any]]:
+    """The same for the stages read and score of ``reader`` on the neural data set with the key ``artefact``."""
+    own: dict[str, dict[str, Any]] = {"read": {"reader": f"{reader.name} ({reader.backend})"}, "score": {}}
+    for key, value in flatten(settings.model_dump()):
+        own[stage_of(type(settings), key.split("."), "read")][f"reader.{key}"] = value
+    own["score"]["scored"] = scored
+    result: dict[str, dict[str, Any]] = {}
+    before = artefact
+    for stage in ("read", "score"):
+        result[stage] = {
+            "stage": stage,
+            "before": before,
+            "settings": own[stage],
+            "seed": seed,
+            "data": artefact,
+            "device": device_kind,
+            "code": _code(READING, [reader], [reader]),
+            "versions": _versions([reader]),
+        }
+        before = _digest(result[stage])
+    return result
+
+
+def reading_keys(ingredients: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The keys of the stages of `reading_ingredients`."""
+    return {stage: _digest(own) for stage, own in ingredients.items()}
+
+
+def _code(base: str, plugins: Iterable[Plugin], used: Iterable[Plugin]) -> dict[str, str]:
+    """The hashes of all modules that ``base`` and the code of ``plugins`` reach, in a cell of the plugins ``used``."""
+    listing = {entry.module for kind in KINDS for entry in registry().entries(kind)}
+    records = frozenset(listing - {plugin.target.partition(":")[0] for plugin in used})
+    modules = [base, *(plugin.target.partition(":")[0] for plugin in plugins)]
+    return fingerprint(modules, frozenset(_packages()), records)
 
 
 def fingerprint(

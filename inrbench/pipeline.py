@@ -5,8 +5,8 @@ This module's source is part of every stage's key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ import numpy as np
 
 from inrbench import metrics
 from inrbench.cell_run import CellRun
+from inrbench.copied import copied, pieces
 from inrbench.domains import Array
 from inrbench.errors import InrbenchError, NotFinite
 from inrbench.gathered import gathered, room_for
 from inrbench.interfaces import Classifier, Fitter, Head, Reader, SubsamplingFitter, Trained
 from inrbench.representations import NeuralDataSet, Representations
 from inrbench.selection import Selected
+from inrbench.settings import Copies
 from inrbench.signals import Signals
 from inrbench.stages import Stages
 
-__all__ = ["Outcome", "run_cell"]
+__all__ = ["Outcome", "heads_of", "run_cell", "squared_errors", "trained_fitter"]
 
 #: Scored signals of which the representations are kept, for pictures and for checking a record.
 NUM_SAMPLES = 16
@@ -46,14 +48,7 @@ def run_cell(
     Every finished stage is kept in ``stages`` under its key and is not done again.
     """
     joint = share is not None and reader is not None
-    heads = [Head("reader", reader, share, _labels(data))] if share is not None and reader is not None else []
-
-    trained = stages.trained("train", run)
-    if trained is None:
-        with run.clock("train"), run.checkpoints_in(stages.path("train")):
-            trained = fitter.train(data.train.unlabelled(), data.validation.unlabelled(), run, heads)
-        stages.keep_trained("train", trained, run)
-    fitter.load(trained.shared)
+    trained = trained_fitter(fitter, heads_of(reader, share, data), data, run, stages)
 
     if joint:
         assert reader is not None
@@ -61,7 +56,7 @@ def run_cell(
     elif reader is not None:
         state = stages.trained("read", run)
         if state is None:
-            num_rows = len(data.train) + len(data.validation)
+            num_rows = len(data.train) * data.copies.count + len(data.validation)
             with room_for(fitter.layout, num_rows, stages.path("fit")) as folder:
                 neural = _neural_data_set(fitter, trained, data, run, stages, folder)
                 with run.clock("read_train"), run.checkpoints_in(stages.path("read")):
@@ -73,22 +68,52 @@ def run_cell(
         return _score(fitter, reader, trained, data, run, stages)
 
 
+def heads_of(reader: Reader | None, share: float | None, data: Selected) -> list[Head]:
+    """What trains with the fitter: the reader where it takes a ``share`` in joint training, else nothing."""
+    return [] if share is None or reader is None else [Head("reader", reader, share, _labels(data))]
+
+
+def trained_fitter(fitter: Fitter, heads: Sequence[Head], data: Selected, run: CellRun, stages: Stages) -> Trained:
+    """The fitter trained and loaded; what an earlier run kept is taken up."""
+    trained = stages.trained("train", run)
+    if trained is None:
+        with run.clock("train"), run.checkpoints_in(stages.path("train")):
+            trained = fitter.train(data.train.unlabelled(), data.validation.unlabelled(), run, heads)
+        stages.keep_trained("train", trained, run)
+    fitter.load(trained.shared)
+    return trained
+
+
 def _neural_data_set(
     fitter: Fitter, trained: Trained, data: Selected, run: CellRun, stages: Stages, folder: Path | None
 ) -> NeuralDataSet:
-    """Training and validation signals as representations, for a reader that trains on its own."""
-    splits = {"train": (data.train, _labels(data))}
+    """Training signals with their copies, and validation signals, as representations for a reader of its own."""
+    count = data.copies.count
+    splits = {"train": (data.train, np.tile(_labels(data), count), count)}
     if len(data.validation):
-        splits["validation"] = (data.validation, _checked_labels(data.validation))
+        splits["validation"] = (data.validation, _checked_labels(data.validation), 1)
     rows = {}
-    for name, (signals, labels) in splits.items():
-        with run.checkpoints_in(stages.path("fit"), f"{name}-"):
-            shards = _fitted(fitter, signals, run, f"fit {name}", clock="fit_train")
-            fitted = gathered(shards, len(signals), folder, name)
-        if not np.array_equal(fitted.ids, signals.ids):
+    for name, (signals, labels, copies) in splits.items():
+        shards = _fitted_with_copies(fitter, signals, data.copies, copies, run, stages, name)
+        fitted = gathered(shards, len(signals) * copies, folder, name)
+        if not np.array_equal(fitted.ids, np.tile(signals.ids, copies)):
             raise InrbenchError(f"the fitter gave {len(fitted)} representations for {len(signals)} {name} signals")
         rows[name] = (fitted, labels)
     return NeuralDataSet(trained.shared, rows, {"keys": stages.keys})
+
+
+def _fitted_with_copies(
+    fitter: Fitter, signals: Signals, copies: Copies, count: int, run: CellRun, stages: Stages, name: str
+) -> Iterator[Representations]:
+    """The rows of ``signals``, then those of their copies from 1 to ``count`` - 1."""
+    with run.checkpoints_in(stages.path("fit"), f"{name}-"):
+        yield from _fitted(fitter, signals, run, f"fit {name}", clock="fit_train")
+    for number in range(1, count):
+        for i, piece in enumerate(pieces(signals, copies)):
+            entries = copied(signals.take(np.arange(piece.start, piece.stop)), copies, number, run.rng)
+            with run.checkpoints_in(stages.path("read"), f"copy-{number}-{i}-"):  # that key knows what copies are
+                for rows in _fitted(fitter, entries, run, f"fit copy {number} of {name}", clock="fit_train"):
+                    yield replace(rows, copies=np.full(len(rows), number, dtype=np.int64))
 
 
 def _score(
@@ -105,7 +130,7 @@ def _score(
         shard_errors = np.zeros((2, len(rows)))
         if represents:
             with run.clock("query"):
-                shard_errors, estimated = _squared_errors(fitter, rows, entries, run)
+                shard_errors, estimated = squared_errors(fitter, rows, entries, run)
                 estimates.append(estimated)
         if not np.isfinite(shard_errors).all():
             bad = entries.ids[~np.isfinite(shard_errors).all(axis=0)]
@@ -157,7 +182,7 @@ def _fitted(fitter: Fitter, signals: Signals, run: CellRun, name: str, clock: st
             run.stop_here(name)
 
 
-def _squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> tuple[Array, Array]:
+def squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> tuple[Array, Array]:
     """Squared errors over all scored parts, [2, rows] clamped and not, and [rows] on points that `fit` never saw.
 
     The second is NaN where every point was seen or none was left over.

@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Panel", "Plot", "Point", "draw", "plot_of"]
 
-AXES = {"accuracy": "accuracy, %", "psnr_db": "PSNR, dB", "cross_entropy": "cross-entropy, nats"}
+AXES = {
+    "accuracy": "accuracy, %",
+    "psnr_db": "PSNR, dB",
+    "cross_entropy": "cross-entropy, nats",
+    "fid": "FID",
+    "frechet_classifier": "Fréchet distance, small classifier",
+    "frechet_inception": "Fréchet distance, Inception-v3",
+    "frechet_latent": "Fréchet distance, latents",
+    "frechet_latent_by_class": "Fréchet distance, latents by class",
+    "asked_class": "samples of the class asked for, share",
+}
+#: The panels where none is asked for, as far as they were measured.
+PANELS = ("accuracy", "psnr_db", "fid", "frechet_classifier", "frechet_latent_by_class")
 PARTS_NAMES = ("inr.name", "fitter.name", "reader.name")
 #: Settings that a line's name, or an error, tells at most.
 NAMED_SETTINGS = 6
@@ -86,9 +98,9 @@ class Plot:
 def plot_of(records: Iterable[Record], against: str, metrics: Sequence[str] = ()) -> Plot:
     """The good ``records`` as lines against the setting ``against``, a dotted key as `inrbench show` prints it.
 
-    ``metrics`` are names of a record's metrics; accuracy and PSNR, where there are such, if none is given. A part's
-    name (``reader.name``) takes that part's other settings with it. Raises UnknownName for a setting or a metric that
-    no record holds, UsageError where no two records differ in the setting alone.
+    ``metrics`` are names of a record's metrics; of `PANELS` those that there are, if none is given. A part's name
+    (``reader.name``) takes that part's other settings with it. Raises UnknownName for a setting or a metric that no
+    record holds, UsageError where no two records differ in the setting alone.
     """
     good = [record for record in records if record["status"] == "ok"]
     settings = [dict(flatten(record["settings"])) for record in good]
@@ -106,7 +118,7 @@ def plot_of(records: Iterable[Record], against: str, metrics: Sequence[str] = ()
         [_base(group) for group in drawn], [_others(_settings(group), against) for group in drawn], NAMED_SETTINGS
     )
     panels = []
-    for metric in dict.fromkeys(metrics) or [metric for metric in ("accuracy", "psnr_db") if metric in measured]:
+    for metric in dict.fromkeys(metrics) or [metric for metric in PANELS if metric in measured]:
         lines = [Line(name, _points(group, against, metric)) for name, group in zip(names, drawn, strict=True)]
         panels.append(Panel(metric, tuple(line for line in lines if line.points)))
     if not any(panel.lines for panel in panels):

@@ -16,28 +16,30 @@ API_VERSION = 1
 #: Marks a plugin's functions as hooks.
 hookimpl = pluggy.HookimplMarker("inrbench")
 
-Kind = Literal["inr", "fitter", "reader", "dataset", "method"]
-KINDS: tuple[Kind, ...] = ("method", "dataset", "inr", "fitter", "reader")
+Kind = Literal["inr", "fitter", "reader", "dataset", "method", "analysis"]
+KINDS: tuple[Kind, ...] = ("method", "dataset", "inr", "fitter", "reader", "analysis")
 Backend = Literal["numpy", "torch", "jax"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
-    """One INR, fitter, reader or data set: a name, and where its code and its settings are.
+    """One INR, fitter, reader, data set or analysis: a name, and where its code and its settings are.
 
     ``target`` and ``settings`` are ``"module:Name"`` and are imported only when a cell needs them; the module of
     ``settings`` must import no framework, since ``inrbench show`` reads it.
     """
 
-    kind: Literal["inr", "fitter", "reader", "dataset"]
+    kind: Literal["inr", "fitter", "reader", "dataset", "analysis"]
     name: str  # unique per kind and backend
     summary: str  # one line
     api_version: int  # the API_VERSION that the package was written for, as a number
     target: str  # "module:Class"; interfaces.py says what it must offer
     settings: str  # "module:Model", a subclass of inrbench.settings.Settings
     backend: Backend = "numpy"
-    takes: tuple[str, ...] = ()  # a fitter's domains (grid, points, rays); kinds that a reader reads ("*": any)
-    gives: str = ""  # the kind of representation that a fitter makes; a data set's domain
+    takes: tuple[
+        str, ...
+    ] = ()  # a fitter's domains (grid, points, rays); kinds that a reader, an analysis reads (*: any)
+    gives: str = ""  # a fitter's kind of representation; a data set's domain; a reader's classes or representations
     needs_inr: bool = False  # a fitter that adapts a field chosen by `--set inr=NAME`
     joint: bool = False  # a fitter that can train with heads; a reader that can be such a head
     uses: tuple[str, ...] = ()  # distributions, beside the framework, whose version could change a result

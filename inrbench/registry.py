@@ -22,8 +22,14 @@ from inrbench.plugin import API_VERSION, KINDS, Kind, Method, Plugin
 __all__ = ["Entry", "Fault", "Registry", "registry"]
 
 GROUP = "inrbench"
-PLURALS = {"method": "methods", "dataset": "data sets", "inr": "INRs", "fitter": "fitters", "reader": "readers"}
-WORDS = {"method": "method", "dataset": "data set", "inr": "INR", "fitter": "fitter", "reader": "reader"}
+WORDS = {
+    "method": "method",
+    "dataset": "data set",
+    "inr": "INR",
+    "fitter": "fitter",
+    "reader": "reader",
+    "analysis": "analysis",
+}
 Record = Plugin | Method
 
 

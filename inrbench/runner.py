@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from inrbench import memory
-from inrbench.backends import engine
 from inrbench.cell_run import CellRun, stop_on_signals
 from inrbench.cells import Built, Cell, build_dataset
-from inrbench.data import OpenedData, open_dataset, signals_checksum
-from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError, UsageError
+from inrbench.data import OpenedData, open_dataset
+from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError, Refused, UsageError
+from inrbench.facts import facts_of
 from inrbench.keys import stage_ingredients, stage_keys
 from inrbench.pipeline import Outcome, run_cell
 from inrbench.progress import Progress, duration
@@ -25,10 +25,9 @@ from inrbench.provenance import commit, cpu_model, versions
 from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import registry
 from inrbench.selection import Selected, select
-from inrbench.settings import Augmentation
 from inrbench.stages import Stages, cache_folder
 
-__all__ = ["Options", "Planned", "devices_of", "num_threads", "plan", "run_cells", "with_record"]
+__all__ = ["Options", "Planned", "check_folder", "devices_of", "num_threads", "plan", "run_cells", "with_record"]
 
 QUICKER = {"paper": "`--profile laptop` takes less", "laptop": "`--profile smoke` takes seconds", "smoke": ""}
 LOGGED_POINTS = 50
@@ -82,12 +81,18 @@ def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
 
     Downloads data that is missing, once all parts are known to fit. Raises UsageError or BadData with one line.
     """
-    _check_folder(options.records)
+    check_folder(options.records)
     num_threads(options.threads)
     devices = devices_of(cells, options)
     opened: dict[str, OpenedData] = {}
     planned = []
     for cell, device in zip(cells, devices, strict=True):
+        if cell.joint is not None and cell.data_settings.copies.count > 1:
+            raise Refused(
+                f"setting data.copies.count={cell.data_settings.copies.count}: allowed is 1 where fitter and reader "
+                "train together, on signals that fitter.train.augmentation draws anew; --set joint=null trains the "
+                "reader on its own"
+            )
         source = str((cell.dataset, cell.data_settings))
         if source not in opened:
             opened[source] = _opened(cell, options)
@@ -105,7 +110,7 @@ def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
     devices: list[str] = []
     built: set[str] = set()
     for cell in cells:
-        devices.append(engine(cell.backend).resolve_device(options.device))
+        devices.append(cell.engine().resolve_device(options.device))
         parts = str((cell.method.name, cell.dataset, cell.tree()))
         if parts not in built:
             cell.build()
@@ -167,20 +172,20 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
     try:
         outcome, selected, built = _outcome(one, options, run)
         document |= {"status": "ok", "metrics": outcome.metrics, "costs": outcome.costs}
-        document["facts"] = _facts(cell, built, selected)
+        document["facts"] = facts_of(cell, built.fitter.facts(), selected)
         vectors = outcome.vectors
     except InrbenchError as error:
         document |= {"status": error.status, "reason": str(error)}
     except KeyboardInterrupt:
         document |= {"status": Interrupted.status, "reason": "stopped at once; the last checkpoint is kept"}
     except Exception as error:
-        memory_gone = isinstance(error, MemoryError) or engine(cell.backend).is_out_of_memory(error)
+        memory_gone = isinstance(error, MemoryError) or cell.engine().is_out_of_memory(error)
         status = OutOfMemory.status if memory_gone else "crash"
         document |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
         document["traceback"] = traceback.format_exc()
     # stages that were kept count as if they were done now
     document["costs"]["total_s"] = max(time.perf_counter() - started, sum(run.seconds.values()))
-    device_peak = engine(cell.backend).peak_memory_bytes(one.device)
+    device_peak = cell.engine().peak_memory_bytes(one.device)
     document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
     document["finished"] = now()
     every = max(1, -(-len(run.history) // LOGGED_POINTS))
@@ -191,7 +196,7 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
 
 
 def _outcome(one: Planned, options: Options, run: CellRun) -> tuple[Outcome, Selected, Built]:
-    engine(one.cell.backend).prepare(one.device, run.threads)
+    one.cell.engine().prepare(one.device, run.threads)
     memory.reset_peak()
     built = one.cell.build()
     selected = select(one.data.splits, one.cell.data_settings, one.cell.seed)
@@ -235,7 +240,7 @@ def _described(one: Planned, threads: int) -> dict[str, Any]:
             "threads": threads,
             "cpu": cpu_model(),
             "system": platform.system(),
-            **engine(cell.backend).device_facts(one.device),
+            **cell.engine().device_facts(one.device),
         },
         "started": now(),
         "status": "failed",
@@ -243,29 +248,6 @@ def _described(one: Planned, threads: int) -> dict[str, Any]:
         "metrics": {},
         "costs": {},
     }
-
-
-def _facts(cell: Cell, built: Built, data: Selected) -> dict[str, Any]:
-    """What lanes and tables are computed from; no fitter makes more than one copy of a signal yet."""
-    facts = built.fitter.facts()
-    return {
-        "initialisation": facts.initialisation,
-        "scope": facts.scope,
-        "labels_shape_fit": cell.joint is not None and cell.joint.share > 0.0,
-        "shuffled_labels": cell.data_settings.labels == "shuffled",
-        "copies": 1,
-        "train_signals": len(data.train),
-        "scored_signals": len(data.scored),
-        "scored_split": data.scored_split,
-        "scored_checksum": signals_checksum(data.scored),
-        "validation_checksum": signals_checksum(data.validation) if len(data.validation) else "",
-        "augmented": _augmented(cell),
-    }
-
-
-def _augmented(cell: Cell) -> bool:
-    asked = getattr(getattr(cell.settings["fitter"], "train", None), "augmentation", None)
-    return isinstance(asked, Augmentation) and asked != Augmentation(crop=asked.crop)  # what is not padded has one crop
 
 
 def _backend(plugin: Any) -> str | None:
@@ -289,7 +271,7 @@ def _existing(path: Path, key: str) -> dict[str, Any] | None:
     return record if record["key"] == key else None
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Records must be writable before anything is computed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,13 +6,17 @@ import math
 
 from inrbench.settings import TrainingSettings
 
-__all__ = ["one_cycle", "schedule"]
+__all__ = ["cosine", "inverse_sqrt", "one_cycle", "schedule"]
 
 
 def schedule(settings: TrainingSettings, step: int, total: int) -> tuple[float, float | None]:
     """(factor of the learning rate, beta_1 or None for the optimiser's own) at ``step`` of ``total``."""
     if settings.schedule == "one-cycle":
         return one_cycle(step, total, settings.warmup)
+    if settings.schedule == "cosine":
+        return cosine(step, total, settings.warmup), None
+    if settings.schedule == "inverse-sqrt":
+        return inverse_sqrt(step, total, settings.warmup), None
     return 1.0, None
 
 
@@ -28,6 +32,20 @@ def one_cycle(step: int, total: int, warmup: float) -> tuple[float, float]:
         return _cosine(1 / 25, 1.0, done), _cosine(0.95, 0.85, done)
     done = min(1.0, (step - peak) / max(1e-12, last - peak))
     return _cosine(1.0, 1 / 2.5e5, done), _cosine(0.85, 0.95, done)
+
+
+def cosine(step: int, total: int, warmup: float) -> float:
+    """Rises linearly to 1 at the last of the first ``warmup * total`` steps, then falls as half a cosine towards 0."""
+    rise = max(1.0, warmup * total)
+    if step + 1 <= rise:
+        return (step + 1) / rise
+    return _cosine(1.0, 0.0, (step + 1 - rise) / max(1e-12, total + 1 - rise))
+
+
+def inverse_sqrt(step: int, total: int, warmup: float) -> float:
+    """Rises linearly to 1 at the last of the first ``warmup * total`` steps, then falls as 1/√step."""
+    rise = max(1.0, warmup * total)
+    return min((step + 1) / rise, math.sqrt(rise / (step + 1)))
 
 
 def _cosine(start: float, end: float, done: float) -> float:

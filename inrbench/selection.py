@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from inrbench import draws
 from inrbench.domains import Array
 from inrbench.errors import BadData, BadSetting
-from inrbench.settings import DataSettings
+from inrbench.settings import Copies, DataSettings
 from inrbench.signals import Signals
 
 __all__ = ["Selected", "select"]
@@ -28,6 +28,7 @@ class Selected:
     scored: Signals
     train_labels: Array | None
     scored_split: str
+    copies: Copies = field(default_factory=Copies)  # of the training signals, for a reader that trains on its own
 
 
 def select(splits: Mapping[str, Signals], settings: DataSettings, seed: int) -> Selected:
@@ -51,7 +52,7 @@ def select(splits: Mapping[str, Signals], settings: DataSettings, seed: int) -> 
     labels = train.labels
     if labels is not None and settings.labels == "shuffled":
         labels = draws.generator(seed, "shuffled labels").permutation(labels)
-    return Selected(train, validation, scored, labels, settings.scored)
+    return Selected(train, validation, scored, labels, settings.scored, settings.copies)
 
 
 def _subset(signals: Signals, size: int | None, key: str) -> Signals:

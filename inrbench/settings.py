@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticUndefined
 
 from inrbench.errors import BadSetting, BrokenPlugin, nearest
 
 __all__ = [
     "Augmentation",
+    "Copies",
     "DataSettings",
     "JointSettings",
     "Settings",
@@ -50,6 +51,21 @@ def setting(default: Any = PydanticUndefined, doc: str = "", *, stage: Stage | N
 M = TypeVar("M", bound=Settings)
 
 
+class Copies(Settings):
+    """Fixed augmented copies of the training signals, for a reader that trains on its own: rows beside the signals'."""
+
+    count: int = setting(1, "rows of a training signal: the signal itself and, beyond 1, augmented copies", ge=1)
+    pad: int = setting(0, "pad a copy by so many values on each side, then cut the original size out anywhere", ge=0)
+    pad_mode: Literal["zero", "reflect"] = setting("zero", "what a copy is padded with")
+    flip: bool = setting(False, "images: mirror a copy left and right with probability 1/2")
+
+    @model_validator(mode="after")
+    def _copies_differ(self) -> Self:
+        if self.count > 1 and not self.pad and not self.flip:
+            raise ValueError(f"with count={self.count} copies need pad or flip; without them they are all the same")
+        return self
+
+
 class DataSettings(Settings):
     """Which signals a cell uses. A data set's own settings (a crop, a resolution) subclass this."""
 
@@ -60,6 +76,7 @@ class DataSettings(Settings):
     labels: Literal["given", "shuffled"] = setting(
         "given", "labels that training sees; shuffled: a control that permutes them"
     )
+    copies: Copies = setting(Copies(), "augmented copies of the training signals, for a reader", stage="read")
 
 
 class Augmentation(Settings):
@@ -90,8 +107,13 @@ class TrainingSettings(Settings):
     )
     weight_decay: float = setting(0.0, "decoupled weight decay (AdamW)", ge=0.0)
     clip_norm: float | None = setting(None, "largest gradient norm of each parameter group", gt=0.0)
-    schedule: Literal["constant", "one-cycle"] = setting("constant", "learning rate over the steps")
-    warmup: float = setting(0.05, "share of the steps before one-cycle's peak", gt=0.0, lt=1.0)
+    ema: float | None = setting(
+        None, "decay of the average of the parameters that is used after training; none if empty", gt=0.0, lt=1.0
+    )
+    schedule: Literal["constant", "one-cycle", "cosine", "inverse-sqrt"] = setting(
+        "constant", "learning rate over the steps; cosine and inverse-sqrt rise linearly from 0 at first"
+    )
+    warmup: float = setting(0.05, "share of the steps before a schedule's peak", gt=0.0, lt=1.0)
 
     def num_steps(self, num_signals: int) -> int:
         """Optimiser steps for ``num_signals`` training signals; an epoch's last, smaller batch is left out."""

@@ -206,7 +206,7 @@ def test_a_tree_names_the_parts_and_what_is_not_there(cell: Resolve) -> None:
 
 def test_a_cell_is_named_for_what_it_is(cell: Resolve) -> None:
     assert cell("bare", "folder:/a", profile="smoke", seed=3).name == "bare+folder:/a-smoke-s3"
-    assert cell("bare").backend == "torch"
+    assert cell("bare").backends == ("torch",)
 
 
 def test_a_part_can_be_swapped(cell: Resolve) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import pytest
 
 from inrbench import gathered
 from inrbench.cell_run import CellRun
+from inrbench.copied import copied
 from inrbench.domains import Array, Domain
 from inrbench.errors import InrbenchError, Interrupted, NotFinite
 from inrbench.interfaces import FitterFacts, Head, ReaderFacts, Run, SubsamplingFitter, Trained
@@ -19,6 +21,7 @@ from inrbench.metrics import classification, mean_interval, psnr_db
 from inrbench.pipeline import NUM_SAMPLES, Outcome, run_cell
 from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
 from inrbench.selection import Selected
+from inrbench.settings import Copies
 from inrbench.signals import GridSignals, Part, Signals
 from inrbench.stages import Stages
 
@@ -172,6 +175,38 @@ def test_two_stages_fit_both_splits_and_read_the_scored_one() -> None:
     again, correct = classification(outcome.vectors["logits"], outcome.vectors["labels"])
     assert again["cross_entropy"] == pytest.approx(outcome.metrics["cross_entropy"], rel=1e-5)
     np.testing.assert_array_equal(correct, outcome.vectors["correct"])
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_a_reader_gets_the_copies_behind_the_signals(
+    in_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathered, "IN_MEMORY_BYTES", 0 if in_files else 2**31)
+    monkeypatch.setattr("inrbench.copied.PIECE_BYTES", 5 * 4 * 4 * 4)  # five padded images
+    seen: list[tuple[Array, Array, Array, Array]] = []
+
+    class Seeing(NearestMean):
+        def train(self, data: NeuralDataSet, run: Run) -> Arrays:
+            rows, labels = data.splits["train"]
+            assert labels is not None
+            seen.append((np.array(rows.arrays["mean"])[:, 0], rows.ids, rows.copies, labels))
+            return super().train(data, run)
+
+    selected = replace(data(), copies=Copies(count=3, pad=1))
+    fitter = MeanFitter()
+    go(fitter, Seeing(), folder=tmp_path, selected=selected)
+    assert fitter.calls == ["train 12, 4", "fit 12", *["fit 5", "fit 5", "fit 2"] * 2, "fit 4", "fit 20"]
+    (means, ids, copies, labels) = seen[0]
+    np.testing.assert_array_equal(ids, np.tile(selected.train.ids, 3))
+    np.testing.assert_array_equal(copies, np.repeat([0, 1, 2], 12))
+    np.testing.assert_array_equal(labels, np.tile(selected.train.labels, 3))  # type: ignore[arg-type]
+    for number in (1, 2):
+        made = copied(selected.train, selected.copies, number, CellRun(0).rng)
+        expected = [made.observed(i)[0].unit_values().mean() for i in range(12)]
+        np.testing.assert_array_equal(means[12 * number : 12 * (number + 1)], np.float32(expected))
+    assert not np.array_equal(means[:12], means[12:24])
+    assert not fitter.saw_labels
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_joint_training_gives_the_head_its_labels_and_share_and_fits_no_training_signal() -> None:

@@ -72,6 +72,21 @@ def test_a_point_is_the_mean_over_seeds_with_its_interval_in_percent() -> None:
     assert the_line(plot, "psnr_db").points[0].mean == 30.0
 
 
+def test_samples_have_their_distances_where_nothing_else_was_measured() -> None:
+    measured = {"frechet_latent": 1.0, "frechet_latent_by_class": 1.5, "frechet_classifier": 2.0, "asked_class": 0.8}
+    drawn = over("reader.guidance", [0.0, 5.0, 1.0])
+    records = [{**one, "metrics": {**measured, "fid": one["settings"]["reader"]["guidance"]}} for one in drawn]
+    plot = plot_of(records, "reader.guidance")
+    assert [panel.axis for panel in plot.panels] == [
+        "FID",
+        "Fréchet distance, small classifier",
+        "Fréchet distance, latents by class",
+    ]
+    assert [(point.x, point.mean) for point in the_line(plot, "fid").points] == [(0.0, 0.0), (1.0, 1.0), (5.0, 5.0)]
+    (panel,) = plot_of(records, "reader.guidance", ["asked_class"]).panels
+    assert panel.axis == "samples of the class asked for, share"
+
+
 def test_a_single_seed_has_the_interval_over_its_signals_or_none() -> None:
     plot = plot_of(over("joint.share", [0.0, 0.01]), "joint.share")
     assert the_line(plot).points[0].half_interval == pytest.approx(10.0)

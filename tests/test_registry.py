@@ -122,7 +122,14 @@ def test_each_listing_hook_offers_its_records(package: Package) -> None:
     def inrbench_methods() -> Any:
         return [record("method", "a")]
 
-    hooks = [inrbench_inrs, inrbench_fitters, inrbench_readers, inrbench_datasets, inrbench_methods]
+    @hookimpl
+    def inrbench_analyses() -> Any:
+        return [record("analysis", "a")]
+
+    hooks = [
+        *(inrbench_inrs, inrbench_fitters, inrbench_readers, inrbench_datasets, inrbench_methods),
+        inrbench_analyses,
+    ]
     known = Registry([package("whole", *hooks)])
     assert known.faults == []
     for kind in KINDS:

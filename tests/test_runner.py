@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from inrbench import cells, keys, runner
+from inrbench import cells, facts, keys, runner
 from inrbench.cells import Cell
 from inrbench.errors import BadData, OutOfMemory, UsageError
 from inrbench.records import read_records, vectors_of
@@ -242,7 +242,7 @@ def test_published_values_of_a_cell_are_in_its_record_and_in_one_made_before(
 def test_a_record_says_whether_training_saw_augmented_copies(augmentation: dict[str, Any], augmented: bool) -> None:
     train = SignalTrainingSettings(augmentation=Augmentation(**augmentation))
     settings = {"fitter": SimpleNamespace(train=train)}
-    assert runner._augmented(SimpleNamespace(settings=settings)) is augmented  # type: ignore[arg-type]
+    assert facts._augmented(SimpleNamespace(settings=settings)) is augmented  # type: ignore[arg-type]
 
 
 def test_rerun_does_the_cell_and_all_its_stages_again(world: ModuleType, options: Options) -> None:

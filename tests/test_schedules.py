@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
-from inrbench.schedules import one_cycle, schedule
+from inrbench.schedules import cosine, inverse_sqrt, one_cycle, schedule
 from inrbench.settings import TrainingSettings
 
 
@@ -46,3 +47,34 @@ def test_the_schedule_reads_its_warmup_from_the_settings() -> None:
     settings = TrainingSettings(schedule="one-cycle", warmup=0.4)
     assert schedule(settings, 17, 50) == one_cycle(17, 50, 0.4)
     assert schedule(settings, 17, 50) != one_cycle(17, 50, 0.05)
+
+
+def test_the_inverse_square_root_is_functas_for_diffusion() -> None:
+    factors = {step: inverse_sqrt(step - 1, 1_000_000, 0.004) for step in (1, 2000, 4000, 16_000, 1_000_000)}
+    assert factors == {
+        1: pytest.approx(1 / 4000),
+        2000: pytest.approx(0.5),
+        4000: pytest.approx(1.0),
+        16_000: pytest.approx(0.5),
+        1_000_000: pytest.approx(math.sqrt(0.004)),
+    }
+
+
+def test_a_cosine_rises_linearly_and_falls_to_almost_nothing() -> None:
+    factors = [cosine(step, 100, 0.2) for step in range(100)]
+    assert factors[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
+    assert factors[60] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 41 / 81))
+    assert all(a > b for a, b in itertools.pairwise(factors[19:]))
+    assert 0.0 < factors[-1] < 0.001
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+@pytest.mark.parametrize("shape", [cosine, inverse_sqrt])
+def test_a_few_steps_have_rates_between_0_and_1(shape: object, total: int) -> None:
+    assert all(0.0 < shape(step, total, 0.05) <= 1.0 for step in range(total))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("cosine", cosine), ("inverse-sqrt", inverse_sqrt)])
+def test_schedules_without_a_momentum_leave_it_alone(name: str, shape: object) -> None:
+    settings = TrainingSettings(schedule=name, warmup=0.3)  # type: ignore[arg-type]
+    assert schedule(settings, 7, 20) == (shape(7, 20, 0.3), None)  # type: ignore[operator]

@@ -268,6 +268,7 @@ def test_how_many_signals_are_scored_matters_when_scoring_alone() -> None:
         "validation": "train",
         "scored": "score",
         "labels": "train",
+        "copies": "read",
     }
 
 

@@ -12,12 +12,22 @@ __all__ = ["cli", "main"]
 #: Command -> where it is, and its line in the help of the group (a test compares it with the command's own).
 COMMANDS = {
     "run": ("inrbench.cli.run:run", "Run cells: methods on data sets."),
+    "fit": ("inrbench.cli.fit:fit", "Fit a method to a data set and keep the representations: a neural data set."),
+    "read": ("inrbench.cli.read:read", "Train readers on neural data sets and score them."),
+    "query": (
+        "inrbench.cli.query:query",
+        "Query the fields of a neural data set: their values as samples, for controls.",
+    ),
+    "export": ("inrbench.cli.transfer:export", "Write a neural data set as HDF5 of fit-a-nef and neural-field-arena."),
+    "import": ("inrbench.cli.transfer:import_", "Make a neural data set from HDF5 of fit-a-nef or neural-field-arena."),
     "list": ("inrbench.cli.listing:list_", "List what is installed: methods, data sets, readers, ..."),
     "show": ("inrbench.cli.show:show", "Show a method, a data set, or the settings of both together."),
     "results": ("inrbench.cli.results:results", "Show the records of cells, one row a cell."),
     "leaderboard": ("inrbench.cli.leaderboard:leaderboard", "Print tables of records, with intervals and ranks."),
     "plot": ("inrbench.cli.plot:plot", "Draw how metrics depend on a setting, as a PNG."),
     "render": ("inrbench.cli.render:render", "Draw reconstructions beside originals, as a PNG."),
+    "analyse": ("inrbench.cli.analyse:analyse", "Analyse a neural data set: a table and pictures."),
+    "generate": ("inrbench.cli.generate:generate", "Train a generator on a neural data set, and draw from it."),
     "data": ("inrbench.cli.data:data", "List, download and check data sets."),
     "cite": ("inrbench.cli.cite:cite", "Print BibTeX for methods and data sets."),
     "doctor": ("inrbench.cli.doctor:doctor", "Check this installation: versions, devices, plugins, folders."),

@@ -17,14 +17,30 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "list_", "plugin_rows"]
 
-#: What `inrbench.metrics` measures: name -> (unit, definition).
+#: What cells, readings and generations measure: name -> (unit, definition).
 METRICS = {
     "psnr_db": ("dB", "-10 log10 of a signal's mean squared error, predictions clamped to [0, 1]; mean over signals"),
     "psnr_unclamped_db": ("dB", "the same, predictions as they are"),
     "psnr_global_db": ("dB", "-10 log10 of the mean squared error over all signals, which a few bad ones dominate"),
     "psnr_median_db": ("dB", "median over signals of what psnr_db averages"),
+    "psnr_estimate_db": ("dB", "psnr_db of points that the fit never saw, over the signals that have such points"),
+    "psnr_estimate_signals": ("signals", "how many those are"),
     "accuracy": ("share", "scored signals whose largest logit is their label's, in [0, 1]"),
     "cross_entropy": ("nats", "mean over scored signals of -log of the label's probability"),
+    "frechet_latent": ("latents²", "samples: squared Fréchet distance of their representations to the test rows"),
+    "frechet_latent_train": ("latents²", "the same to the training rows"),
+    "frechet_latent_by_class": ("latents²", "to the test rows of the class asked for; mean over classes"),
+    "frechet_classifier": ("features²", "to the test images, on features of a small classifier trained here"),
+    "frechet_classifier_train": ("features²", "the same to the training images"),
+    "frechet_inception": ("features²", "to the test images, on torchvision's Inception-v3 (--extractor)"),
+    "frechet_inception_train": ("features²", "the same to the training images"),
+    "fid": ("features²", "to the test images, on FID's own Inception-v3 (--extractor)"),
+    "fid_train": ("features²", "the same to the training images"),
+    "asked_class": ("share", "samples that the small classifier puts into the class asked for, in [0, 1]"),
+    "distinct_nearest": ("images", "distinct training images that are nearest to a sample, by L2 of pixels"),
+    "distinct_expected": ("images", "the mean of that for as many independent draws of training images"),
+    "distinct_expected_sd": ("images", "and its standard deviation"),
+    "nearest_rmse": ("in [0, 1]", "median over samples of the RMSE to the nearest training image"),
 }
 KIND_OF: dict[str, Kind] = {
     "methods": "method",
@@ -32,6 +48,7 @@ KIND_OF: dict[str, Kind] = {
     "inrs": "inr",
     "fitters": "fitter",
     "readers": "reader",
+    "analyses": "analysis",
 }
 WHAT = (*KIND_OF, "metrics", "plugins")
 
@@ -93,6 +110,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     row: dict[str, Any] = {"name": record.name, "summary": record.summary, "source": record.source}
     if isinstance(record, Method):
         row |= {"inr": record.inr, "fitter": record.fitter, "reader": record.reader}
+    elif record.kind == "analysis":
+        row |= {"takes": list(record.takes)}
     elif record.kind == "dataset":
         row |= {"name": f"{record.name}:PATH" if record.scheme else record.name, "gives": record.gives}
     else:
@@ -108,6 +127,8 @@ def _shown(kind: str, row: dict[str, Any]) -> dict[str, str]:
     if kind in ("fitters", "readers"):
         fits = f"{', '.join(row['takes']).replace('*', 'any')} -> {row['gives']}"
         return {"name": row["name"], "backend": row["backend"], "takes -> gives": fits, "summary": row["summary"]}
+    if kind == "analyses":
+        return {"name": row["name"], "takes": ", ".join(row["takes"]).replace("*", "any"), "summary": row["summary"]}
     if kind == "inrs":
         return {"name": row["name"], "backend": row["backend"], "summary": row["summary"]}
     if kind == "datasets":

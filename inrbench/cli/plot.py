@@ -20,7 +20,7 @@ __all__ = ["plot"]
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="A metric of the records, a panel each; accuracy and psnr_db if not given.",
+    help="A metric of the records, a panel each; accuracy and psnr_db, or distances of samples, if not given.",
 )
 @click.option("--log", is_flag=True, help="A logarithmic axis for the setting; 0 has a place on it.")
 @click.option(
@@ -34,6 +34,7 @@ def plot(against: str, metrics: Sequence[str], log: bool, out: Path | None, reco
       inrbench plot --against fitter.steps
       inrbench plot --records runs/mwt-figure4 --against joint.share --log -o figure4.png
       inrbench plot --records runs/today --against reader.name --metric accuracy
+      inrbench plot --records runs/generated --against reader.guidance
 
     A line joins records that differ in the setting alone: mean over seeds, 95 % interval. Where other settings differ
     too there are several lines, each named by what differs. Published values that records hold are open markers.

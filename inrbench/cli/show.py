@@ -166,7 +166,7 @@ def _show_method(method: Method, as_json: bool) -> None:
 
 
 def _show_part(plugin: Plugin, as_json: bool) -> None:
-    """A reader, a fitter or an INR with its settings and their defaults."""
+    """A reader, a fitter, an INR or an analysis with its settings and their defaults."""
     from inrbench.cli.explained import explained
     from inrbench.registry import registry
     from inrbench.settings import load_target, validated
@@ -183,5 +183,9 @@ def _show_part(plugin: Plugin, as_json: bool) -> None:
     click.echo(f"  {plugin.summary}")
     if plugin.source:
         click.echo(f"  {plugin.source}")
+    if plugin.kind == "analysis":
+        click.echo(f"  takes {', '.join(plugin.takes).replace('*', 'any')}")
     title("\nsettings")
     show_defaults(rows)
+    if plugin.kind == "analysis":
+        click.echo(f"\nrun it: inrbench analyse {plugin.name} DIR")

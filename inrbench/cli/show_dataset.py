@@ -76,7 +76,7 @@ def _print(data: dict[str, Any]) -> None:
         else "",
         "licence": data["licence"],
         "homepage": data["homepage"],
-        "download": f"{data['download_bytes'] / 1e6:,.0f} MB" if data["download_bytes"] else "nothing",
+        "download": _download(data),
         "folder": data["folder"],
     }
     for fact, value in facts.items():
@@ -98,3 +98,10 @@ def _print(data: dict[str, Any]) -> None:
         )
     title("\nsettings")
     show_defaults(data["explained"])
+
+
+def _download(data: dict[str, Any]) -> str:
+    """How much there is to fetch, and whether that is left to the user."""
+    size = [f"{data['download_bytes'] / 1e6:,.0f} MB"] if data["download_bytes"] else []
+    by_hand = ["by hand"] if any(not file["urls"] for file in data["files"]) else []
+    return ", ".join(size + by_hand) or "nothing"

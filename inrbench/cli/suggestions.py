@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["cells", "names", "profiles", "records", "settings"]
+__all__ = ["analyses", "cells", "names", "profiles", "readers", "records", "settings"]
 
 
 def profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -22,6 +22,16 @@ def cells(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
         return [f"{methods}+{name}" for name in _last(datasets, "dataset")]
     files = [str(path) for suffix in ("yaml", "yml") for path in _files(incomplete, suffix)]
     return [f"{name}+" for name in _last(methods, "method")] + files
+
+
+def analyses(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The analyses."""
+    return _last(incomplete, "analysis")
+
+
+def readers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The readers, one or several with commas."""
+    return _last(incomplete, "reader")
 
 
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

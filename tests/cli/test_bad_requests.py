@@ -32,7 +32,7 @@ def refused(*arguments: str, status: int = 2) -> str:
     ("arguments", "message"),
     [
         ("mtw+digits", "no method named 'mtw'; did you mean 'mwt'? known: "),
-        ("mwt+digit", "no data set named 'digit'; did you mean 'digits'? known: cifar10, "),
+        ("mwt+digit", "no data set named 'digit'; did you mean 'digits'? known: celeba-hq, "),
         ("mwt+digits --profile papre", "no profile named 'papre'; did you mean 'paper'? known: laptop, paper, smoke"),
         ("mwt", "a cell is METHOD+DATASET, as in mwt+cifar10; given: 'mwt'"),
         ("mwt+", "a cell is METHOD+DATASET, as in mwt+cifar10; given: 'mwt+'"),
@@ -49,7 +49,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(arguments: str, message: s
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("fitter.step=3", "no setting 'fitter.step'; did you mean 'fitter.steps'? known: fitter.fit_precision, "),
+        ("fitter.step=3", "no setting 'fitter.step'; did you mean 'fitter.steps'? known: fitter.compile, "),
         ("fitter.train.epoch=3", "no setting 'fitter.train.epoch'; did you mean 'fitter.train.epochs'? known: fitter"),
         ("fiter.steps=3", "no setting 'fiter'; did you mean 'fitter'? known: data, fitter, inr, joint, reader"),
         ("fitter.steps=four", "setting fitter.steps='four': input should be a valid integer"),

@@ -38,7 +38,10 @@ def test_the_help_of_every_command_teaches_by_example(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["runn"], "error: no command named 'runn'; did you mean 'run'? known: cite, completion, data, doctor, "),
+        (
+            ["runn"],
+            "error: no command named 'runn'; did you mean 'run'? known: analyse, cite, completion, data, doctor, ",
+        ),
         (["run", "a+b", "--profil", "paper"], "--profile"),
         (["run"], "error: missing argument 'WHAT...' (see `inrbench run --help`)"),
         (["run", "mwt+digits", "--seed", "x"], "error: invalid value for '--seed': 'x' is no seed; allowed are 3, 0-4"),

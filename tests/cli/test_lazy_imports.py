@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 FRAMEWORKS = {"torch", "jax", "equinox", "optax", "pandas", "matplotlib", "sklearn", "scipy"}
 LIBRARIES = {"numpy", "pydantic", "rich", "yaml", "pluggy", "httpx", "tabulate", "safetensors", "PIL"}
+HELPED = ("run", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot")
 PROGRAM = """
 import runpy, sys
 sys.argv = ["inrbench", *sys.argv[1:]]
@@ -29,7 +31,7 @@ def loaded_by(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([name, "--help"] for name in ("run", "data", "show", "leaderboard", "plot")), ["--version"]],
+    [["--help"], *([name, "--help"] for name in HELPED), ["--version"]],
     ids=" ".join,
 )
 def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
@@ -45,6 +47,13 @@ def test_listing_and_showing_load_no_framework(arguments: list[str]) -> None:
 
 def test_listing_loads_no_validation_and_no_arrays() -> None:
     assert not loaded_by("list") & {"numpy", "pydantic", "yaml"}
+
+
+def test_a_neural_data_set_is_made_and_read_without_a_framework_that_nothing_in_it_needs(tmp_path: Path) -> None:
+    made, records = str(tmp_path / "made"), ("--records", str(tmp_path / "records"))
+    frameworks = {"torch", "jax", "equinox", "optax"}
+    assert not loaded_by("fit", "pixels+digits", "-o", made, "--profile", "smoke") & frameworks
+    assert not loaded_by("read", "knn", made, *records) & frameworks
 
 
 @pytest.mark.parametrize("words", ["run mw", "run mwt+ci", "run mwt+cifar10 --set fitter.st", "show cif", "render m"])

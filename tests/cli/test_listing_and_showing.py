@@ -15,6 +15,7 @@ from inrbench import metrics
 from inrbench import registry as registry_module
 from inrbench.cli import cli
 from inrbench.cli.listing import METRICS, WHAT
+from inrbench.generated import HEADINGS
 from inrbench.registry import Registry
 
 
@@ -50,7 +51,9 @@ def test_list_groups_everything_by_kind() -> None:
 def test_every_metric_that_is_computed_is_listed() -> None:
     mse = np.array([0.1, 0.2])
     computed = metrics.reconstruction(mse, mse, np.arange(2)) | metrics.classification(np.eye(2), np.arange(2))[0]
-    assert {name for name in computed if not name.endswith(("_low", "_high"))} == set(METRICS)
+    computed |= metrics.estimated(mse, np.arange(2))
+    names = {name for name in computed if not name.endswith(("_low", "_high"))}
+    assert names | set(HEADINGS) == set(METRICS)  # `inrbench generate` has a column for each of its own
     assert {row["name"] for row in document("list", "metrics")} == set(METRICS)
 
 
@@ -98,7 +101,7 @@ def test_a_pair_shows_resolved_settings_with_stage_meaning_and_what_is_allowed()
         "description": "inner steps k",
         "stage": "train",
     }
-    assert rows["fitter.train.schedule"]["allowed"] == "constant | one-cycle"
+    assert rows["fitter.train.schedule"]["allowed"] == "constant | one-cycle | cosine | inverse-sqrt"
     assert rows["fitter.train.clip_norm"]["allowed"] == "float > 0 or null"
     assert "fitter.steps" in invoke("show", "wt+mnist").stdout
 
@@ -129,6 +132,17 @@ def test_a_data_set_shows_sizes_licence_and_official_files() -> None:
     assert "train-images-idx3-ubyte.gz" in invoke("show", "mnist").stdout
 
 
+@pytest.mark.parametrize(
+    ("dataset", "download"),
+    [("digits", "nothing"), ("mnist", "12 MB"), ("celeba-hq", "by hand"), ("imagenet", "154,642 MB, by hand")],
+)
+def test_what_there_is_to_download_is_said_and_who_has_to(dataset: str, download: str) -> None:
+    lines = invoke("show", dataset).stdout.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines if line.startswith("  download ")] == [download]
+    by_hand = "by hand" in download
+    assert all(bool(file["urls"]) != by_hand for file in document("show", dataset)["files"])
+
+
 def test_a_part_shows_its_defaults() -> None:
     assert "reader.width" in invoke("show", "mlp").stdout
     assert document("show", "weight-transformer")["takes"] == ["weights"]
@@ -137,8 +151,8 @@ def test_a_part_shows_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("mtw", "error: no method or data set named 'mtw'; did you mean 'mwt'? known: cifar10, "),
-        ("mwt+cifar11", "error: no data set named 'cifar11'; did you mean 'cifar10'? known: cifar10, "),
+        ("mtw", "error: no method or data set named 'mtw'; did you mean 'mwt'? known: celeba-hq, cifar10, "),
+        ("mwt+cifar11", "error: no data set named 'cifar11'; did you mean 'cifar10'? known: celeba-hq, cifar10, "),
         ("folder", "error: data set 'folder': 'folder' needs a place, as in 'folder:PATH'"),
         ("mwt,wt+digits", "error: one METHOD+DATASET at a time, as in mwt+cifar10; given: 'mwt,wt+digits'"),
     ],

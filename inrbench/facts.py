@@ -1,0 +1,36 @@
+"""The facts that lanes and tables are computed from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inrbench.cells import Cell
+from inrbench.data import signals_checksum
+from inrbench.interfaces import FitterFacts
+from inrbench.selection import Selected
+from inrbench.settings import Augmentation
+
+__all__ = ["facts_of"]
+
+
+def facts_of(cell: Cell, fitter: FitterFacts, data: Selected) -> dict[str, Any]:
+    """What a record says of ``cell`` for lanes and tables."""
+    two_stage = cell.joint is None and cell.plugins["reader"] is not None
+    return {
+        "initialisation": fitter.initialisation,
+        "scope": fitter.scope,
+        "labels_shape_fit": cell.joint is not None and cell.joint.share > 0.0,
+        "shuffled_labels": cell.data_settings.labels == "shuffled",
+        "copies": data.copies.count if two_stage else 1,
+        "train_signals": len(data.train),
+        "scored_signals": len(data.scored),
+        "scored_split": data.scored_split,
+        "scored_checksum": signals_checksum(data.scored),
+        "validation_checksum": signals_checksum(data.validation) if len(data.validation) else "",
+        "augmented": _augmented(cell),
+    }
+
+
+def _augmented(cell: Cell) -> bool:
+    asked = getattr(getattr(cell.settings["fitter"], "train", None), "augmentation", None)
+    return isinstance(asked, Augmentation) and asked != Augmentation(crop=asked.crop)  # what is not padded has one crop
