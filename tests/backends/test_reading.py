@@ -54,6 +54,34 @@ def trained(rows: Representations | None = None, **settings: Any) -> tuple[Mappi
     return state, network, run
 
 
+class Smoothed(ReaderSettings):
+    """A reader's settings with label smoothing."""
+
+    label_smoothing: float = 0.3
+
+
+def test_label_smoothing_spreads_a_share_of_the_target_over_all_classes() -> None:
+    rows, labels = rows_of()
+    tensors = {name: torch.as_tensor(array) for name, array in rows.arrays.items()}
+    classes = torch.as_tensor(labels)
+    network = Linear()
+    logits = network(tensors, Stages())
+    log_p = (logits - logits.logsumexp(1, keepdim=True)).detach().numpy()
+    target = 0.3 / 3 + 0.7 * np.eye(3)[labels]
+    found, _ = TorchClassifier(Smoothed(), network).loss(tensors, classes, draws.generator(0))
+    plain, _ = TorchClassifier(ReaderSettings(), network).loss(tensors, classes, draws.generator(0))
+    assert found.item() == pytest.approx(-(target * log_p).sum(1).mean(), rel=1e-5)
+    assert plain.item() == pytest.approx(-log_p[np.arange(len(labels)), labels].mean(), rel=1e-5)
+
+
+def test_a_reader_keeps_the_average_of_its_parameters() -> None:
+    averaged, last = trained(ema=0.9)[0], trained()[0]
+    start = trained(steps=0)[0]
+    for name, array in averaged.items():
+        before, after = np.abs(array - start[name]).max(), np.abs(last[name] - start[name]).max()
+        assert 0.0 < before < after
+
+
 @pytest.mark.parametrize("micro_batch", [1, 2, 3])
 def test_parts_of_a_batch_train_what_the_whole_batch_does(micro_batch: int) -> None:
     whole, network, run = trained()
@@ -91,3 +119,15 @@ def test_a_disagreement_names_the_readers_setting(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(precision, "LARGEST_DISAGREEMENT", 1e-9)
     with pytest.raises(Refused, match=r"^the gradient of 'all' .* --set reader\.train\.precision=float32$"):
         trained(precision="bfloat16")
+
+
+def test_rows_that_may_not_be_written_to_are_read_as_any_others() -> None:
+    rows, _ = rows_of()
+    frozen = {name: array.copy() for name, array in rows.arrays.items()}
+    for array in frozen.values():
+        array.flags.writeable = False  # as another framework's are; PyTorch would warn
+    state, network, run = trained(Representations(rows.layout, frozen, rows.ids, rows.copies))
+    for name, array in trained()[0].items():
+        np.testing.assert_array_equal(array, state[name])
+    reader = TorchClassifier(ReaderSettings(), network)
+    assert reader.predict(Representations(rows.layout, frozen, rows.ids, rows.copies), run)["logits"].shape == (12, 3)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from inrbench import draws
 from inrbench.backends.torch.joint import scale_gradient
@@ -20,6 +21,7 @@ from inrbench.schedules import one_cycle, schedule
 from inrbench.settings import TrainingSettings
 
 ONE_CYCLE = TrainingSettings(schedule="one-cycle", clip_norm=1.0, weight_decay=1e-2)
+AVERAGED = TrainingSettings(ema=0.9, clip_norm=1.0)
 
 # ------------------------------------------------------------------ schedules
 
@@ -149,7 +151,7 @@ class StoppedAfter(CellRun):
             yield step
 
 
-@pytest.mark.parametrize("settings", [ONE_CYCLE, TrainingSettings()], ids=["one-cycle", "constant"])
+@pytest.mark.parametrize("settings", [ONE_CYCLE, TrainingSettings(), AVERAGED], ids=["one-cycle", "constant", "ema"])
 @pytest.mark.parametrize("after", [1, 2, 17, 29])
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, settings: TrainingSettings, after: int) -> None:
     whole = trained(settings, 30, CellRun(0))
@@ -160,6 +162,24 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, settings: T
     assert len(steps.history) == 30 - after  # nothing was done twice
     for name, array in whole.items():
         np.testing.assert_array_equal(array, resumed[name])
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_training_ends_with_the_average_of_the_parameters(decay: float) -> None:
+    expected = trained(TrainingSettings(), 0, CellRun(0))
+    for total in range(1, 7):  # the parameters after each step, which the average does not change
+        for name, array in trained(TrainingSettings(), total, CellRun(0)).items():
+            expected[name] = decay * expected[name] + (1.0 - decay) * array
+    averaged, last = trained(TrainingSettings(ema=decay), 6, CellRun(0)), trained(TrainingSettings(), 6, CellRun(0))
+    for name, array in expected.items():
+        np.testing.assert_allclose(averaged[name], array, rtol=1e-9, atol=1e-12)
+        assert not np.allclose(averaged[name], last[name], rtol=1e-3)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.1])
+def test_a_decay_lies_between_0_and_1(decay: float) -> None:
+    with pytest.raises(ValidationError, match="ema"):
+        TrainingSettings(ema=decay)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_step() -> None:

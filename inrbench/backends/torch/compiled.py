@@ -39,7 +39,7 @@ def compilable(function: F) -> F:
 
     @functools.cache
     def compiled() -> Callable[..., Any]:
-        return cast(Callable[..., Any], torch.compile(function, dynamic=False))
+        return torch.compile(function, dynamic=False)
 
     @functools.wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:

@@ -103,10 +103,14 @@ class TorchClassifier:
     def loss(
         self, rows: Mapping[str, Tensor], labels: Int[Tensor, " signals"], rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy, and the batch's accuracy to log."""
+        """Cross-entropy, and the batch's accuracy to log.
+
+        With a setting ``label_smoothing``, s, the target is 1 - s for the label, and s spread evenly over all classes.
+        """
         logits = self.network(rows, Stages(rng=rng))
         hits = (logits.detach().argmax(1) == labels).float().mean()
-        return functional.cross_entropy(logits, labels), {"train_accuracy": hits}
+        smoothing = getattr(self.settings, "label_smoothing", 0.0)  # a reader without the setting: none
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing), {"train_accuracy": hits}
 
     def train(self, data: NeuralDataSet, run: Run) -> Arrays:
         """Learn from the split "train" alone; the last step is what counts."""
@@ -171,4 +175,6 @@ class TorchClassifier:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _tensors(self, rows: Representations, device: str) -> dict[str, Tensor]:
-        return {n: torch.as_tensor(np.ascontiguousarray(a)).float().to(device) for n, a in rows.arrays.items()}
+        # arrays of another framework, or mapped from a file, may not be written to: those are copied
+        owned = {name: np.require(array, requirements=("C", "W")) for name, array in rows.arrays.items()}
+        return {name: torch.as_tensor(array).float().to(device) for name, array in owned.items()}

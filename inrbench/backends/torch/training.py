@@ -70,15 +70,17 @@ def descend(
 ) -> None:
     """``total`` steps of AdamW on ``groups``, in place.
 
-    ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares. Raises NotFinite with
-    the step where the loss is not finite.
+    ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares. With ``settings.ema``,
+    d, the parameters p end as their average e: it starts where they do, and each step makes it d e + (1 - d) p.
+    Raises NotFinite with the step where the loss is not finite.
     """
     optimiser = torch.optim.AdamW(
         [{"params": list(group.parameters.values()), "lr": group.lr} for group in groups],
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    state = _State(groups, optimiser)
+    average = None if settings.ema is None else _Average(groups, settings.ema)
+    state = _State(groups, optimiser, average)
     for step in run.steps(name, total, state.save, state.restore):
         factor, beta_1 = schedule(settings, step, total)
         for group, options in zip(groups, optimiser.param_groups, strict=True):
@@ -96,8 +98,12 @@ def descend(
             for group in groups:
                 torch.nn.utils.clip_grad_norm_(list(group.parameters.values()), settings.clip_norm)
         optimiser.step()
+        if average is not None:
+            average.update()
         if run.device == "cpu" or step % LOOK_EVERY == 0 or step == total - 1:
             _look(name, step, total, logged, run)
+    if average is not None:
+        average.replace_parameters()
 
 
 def _look(name: str, step: int, total: int, values: Mapping[str, Tensor], run: Run) -> None:
@@ -109,11 +115,34 @@ def _look(name: str, step: int, total: int, values: Mapping[str, Tensor], run: R
     run.log(step, **numbers)
 
 
-class _State:
-    """Parameters and the optimiser's moments as NumPy arrays, for a checkpoint."""
+class _Average:
+    """The exponential moving average of all parameters."""
 
-    def __init__(self, groups: Sequence[Group], optimiser: torch.optim.Optimizer) -> None:
-        self.groups, self.optimiser = groups, optimiser
+    def __init__(self, groups: Sequence[Group], decay: float) -> None:
+        self.decay = decay
+        self.parameters = {f"{group.name}/{name}": p for group in groups for name, p in group.parameters.items()}
+        self.values = {key: p.detach().clone() for key, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Each value e becomes d e + (1 - d) p."""
+        for key, parameter in self.parameters.items():
+            self.values[key].lerp_(parameter, 1.0 - self.decay)
+
+    @torch.no_grad()
+    def replace_parameters(self) -> None:
+        """The parameters become their averages."""
+        for key, parameter in self.parameters.items():
+            parameter.copy_(self.values[key])
+
+
+class _State:
+    """Parameters, their average and the optimiser's moments as NumPy arrays, for a checkpoint."""
+
+    def __init__(
+        self, groups: Sequence[Group], optimiser: torch.optim.Optimizer, average: _Average | None = None
+    ) -> None:
+        self.groups, self.optimiser, self.average = groups, optimiser, average
 
     def save(self) -> dict[str, Array]:
         arrays: dict[str, Array] = {}
@@ -121,13 +150,17 @@ class _State:
             arrays[f"parameter/{key}"] = parameter.detach().cpu().numpy()
             for moment, value in self.optimiser.state[parameter].items():
                 arrays[f"{moment}/{key}"] = value.detach().cpu().numpy()
+            if self.average is not None:
+                arrays[f"average/{key}"] = self.average.values[key].cpu().numpy()
         return arrays
 
     @torch.no_grad()
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        moments = {path.partition("/")[0] for path in arrays} - {"parameter"}
+        moments = {path.partition("/")[0] for path in arrays} - {"parameter", "average"}
         for key, parameter in self._named():
             parameter.copy_(torch.as_tensor(np.array(arrays[f"parameter/{key}"])))
+            if self.average is not None:
+                self.average.values[key].copy_(torch.as_tensor(np.array(arrays[f"average/{key}"])))
             for moment in moments:
                 value = torch.as_tensor(np.array(arrays[f"{moment}/{key}"]))
                 self.optimiser.state[parameter][moment] = value.to(parameter.device)

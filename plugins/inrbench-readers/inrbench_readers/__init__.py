@@ -26,10 +26,25 @@ NFN_CITATION = """@inproceedings{zhou2023permutation,
   note      = {arXiv 2302.14040}
 }"""
 
+FUNCTA_CITATION = """@inproceedings{dupont2022data,
+  author    = {Dupont, Emilien and Kim, Hyunjik and Eslami, S. M. Ali and Rezende, Danilo Jimenez and Rosenbaum, Dan},
+  title     = {From data to functa: Your data point is a function and you can treat it like one},
+  booktitle = {ICML},
+  year      = {2022},
+  note      = {arXiv 2201.12204}
+}"""
+SPATIAL_FUNCTA_CITATION = """@misc{bauer2023spatial,
+  author = {Bauer, Matthias and Dupont, Emilien and Brock, Andy and Rosenbaum, Dan and Schwarz, Jonathan Richard
+            and Kim, Hyunjik},
+  title  = {Spatial Functa: Scaling Functa to {ImageNet} Classification and Generation},
+  year   = {2023},
+  note   = {arXiv 2302.03130}
+}"""
+
 
 @hookimpl
 def inrbench_readers() -> list[Plugin]:
-    """The MLP and the neural functional networks."""
+    """MLPs, a transformer of latents, probes, and the neural functional networks."""
     return [
         Plugin(
             kind="reader",
@@ -42,6 +57,55 @@ def inrbench_readers() -> list[Plugin]:
             takes=("*",),
             gives="classes",
             joint=True,
+        ),
+        Plugin(
+            kind="reader",
+            api_version=1,
+            name="latent-mlp",
+            summary="functa's classifier: a multilayer perceptron with residual connections",
+            backend="torch",
+            target="inrbench_readers.latent_mlp:LatentMLPReader",
+            settings="inrbench_readers.settings:LatentMLPSettings",
+            takes=("latent", "latent-grid", "weights", "samples"),
+            gives="classes",
+            joint=True,
+            source="Dupont et al., From data to functa, arXiv 2201.12204",
+            citation=FUNCTA_CITATION,
+        ),
+        Plugin(
+            kind="reader",
+            api_version=1,
+            name="latent-transformer",
+            summary="spatial functa's classifier: a transformer of a grid's cells, of a latent's parts, or of patches",
+            backend="torch",
+            target="inrbench_readers.latent_transformer:LatentTransformerReader",
+            settings="inrbench_readers.settings:LatentTransformerSettings",
+            takes=("latent", "latent-grid", "samples"),
+            gives="classes",
+            joint=True,
+            source="Bauer et al., Spatial Functa, arXiv 2302.03130",
+            citation=SPATIAL_FUNCTA_CITATION,
+        ),
+        Plugin(
+            kind="reader",
+            api_version=1,
+            name="linear-probe",
+            summary="multinomial logistic regression on all values of a representation, standardised",
+            target="inrbench_readers.linear_probe:LinearProbe",
+            settings="inrbench_readers.settings:LinearProbeSettings",
+            takes=("*",),
+            gives="classes",
+            uses=("scipy",),
+        ),
+        Plugin(
+            kind="reader",
+            api_version=1,
+            name="knn",
+            summary="the k nearest training signals vote",
+            target="inrbench_readers.knn:KNN",
+            settings="inrbench_readers.settings:KNNSettings",
+            takes=("*",),
+            gives="classes",
         ),
         _nfn("nfn-np", "NPReader", "the neurons of all layers, inputs and outputs too, being interchangeable"),
         _nfn("nfn-hnp", "HNPReader", "the hidden neurons being interchangeable"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn import functional
 from inrbench.backends.torch.reading import Network, Stages, TorchClassifier
 from inrbench.representations import Layout, Representations
 from inrbench.signals import SignalSpec
+from inrbench_readers.flat import mean_and_spread
 from inrbench_readers.settings import MLPSettings
 
 __all__ = ["MLP", "MLPReader"]
@@ -37,10 +37,8 @@ class MLP(Network):
 
     def observe(self, rows: Representations) -> None:
         """Take mean and spread of each value; one that never changes keeps spread 1."""
-        values = np.concatenate([rows.arrays[name].reshape(len(rows), -1) for name in self.names], axis=1)
-        spread = values.std(axis=0)
-        self.mean = torch.as_tensor(values.mean(axis=0)).float()
-        self.spread = torch.as_tensor(np.where(spread > 1e-6, spread, 1.0)).float()
+        mean, spread = mean_and_spread(rows)
+        self.mean, self.spread = torch.as_tensor(mean).float(), torch.as_tensor(spread).float()
 
     def forward(self, rows: Mapping[str, Tensor], stages: Stages) -> Float[Tensor, "signals classes"]:
         """Logits of a batch."""
