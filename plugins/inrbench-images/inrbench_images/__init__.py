@@ -55,5 +55,13 @@ def inrbench_datasets() -> Iterable[Plugin]:
             "IJCV 115(3), 2015; arXiv:1409.0575",
             uses=("pillow",),
         ),
+        _record(
+            "celeba-hq",
+            "celeba_hq",
+            "CelebaHq",
+            "30,000 faces without classes, 64 x 64; to be fetched by hand",
+            "arXiv:1710.10196; arXiv:1907.11922",
+            uses=("pillow",),
+        ),
         _record("folder", "folder", "Folder", "your own images, a folder per class", "", uses=("pillow",), scheme=True),
     ]

@@ -37,6 +37,18 @@ CITATIONS = {
 }""",
     "cifar10": _TINY_IMAGES,
     "cifar100": _TINY_IMAGES,
+    "celeba-hq": """@inproceedings{karras2018progressive,
+  title = {Progressive Growing of {GANs} for Improved Quality, Stability, and Variation},
+  author = {Karras, Tero and Aila, Timo and Laine, Samuli and Lehtinen, Jaakko},
+  booktitle = {ICLR},
+  year = {2018},
+}
+@inproceedings{lee2020maskgan,
+  title = {{MaskGAN}: Towards Diverse and Interactive Facial Image Manipulation},
+  author = {Lee, Cheng-Han and Liu, Ziwei and Wu, Lingyun and Luo, Ping},
+  booktitle = {CVPR},
+  year = {2020},
+}""",
     "imagenet": """@article{russakovsky2015imagenet,
   title = {{ImageNet} Large Scale Visual Recognition Challenge},
   author = {Russakovsky, Olga and Deng, Jia and Su, Hao and Krause, Jonathan and Satheesh, Sanjeev and Ma, Sean and

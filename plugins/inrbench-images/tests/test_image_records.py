@@ -59,7 +59,7 @@ def test_the_spec_is_known_without_the_data(record: Plugin) -> None:
     spec = dataset.spec()  # type: ignore[attr-defined]
     assert len(spec.class_names) == len(set(spec.class_names))
     assert len(spec.class_names) in (spec.num_classes, 0)  # none where the names are in the data alone
-    assert spec.num_classes > 1
+    assert spec.num_classes is None or spec.num_classes > 1
     assert set(spec.sizes) == {"train", "test"}
     assert np.prod(spec.parts[0].shape) > 0
     about = dataset.about()  # type: ignore[attr-defined]
@@ -68,9 +68,9 @@ def test_the_spec_is_known_without_the_data(record: Plugin) -> None:
     assert about.homepage.startswith("http")
     for file in dataset.files:  # type: ignore[attr-defined]
         assert file.source
-        assert file.checksums
+        assert file.checksums or not file.urls
         assert file.size_bytes or not file.urls
-        assert all(part.checksums and part.source for part in file.read_files())
+        assert all((part.checksums or not file.urls) and part.source for part in file.read_files())
         assert all(url.startswith(("https://", "http://fashion-mnist.s3-website")) for url in file.urls)
 
 
