@@ -19,7 +19,15 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 #: Shapes in annotations of these packages are checked in tests, never in timed runs.
-SHAPES_CHECKED = ["inrbench.backends.torch", "inrbench_fields", "inrbench_mwt", "inrbench_readers"]
+SHAPES_CHECKED = [
+    "inrbench.backends.jax",
+    "inrbench.backends.torch",
+    "inrbench_ddpm",
+    "inrbench_fields",
+    "inrbench_functa",
+    "inrbench_mwt",
+    "inrbench_readers",
+]
 
 
 def check_shapes(function: Any) -> Any:

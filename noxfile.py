@@ -21,7 +21,7 @@ TESTING = ["pytest", "pytest-timeout", "jaxtyping", "beartype"]
 def install(session: nox.Session, *extra: str, constraints: str = "constraints.txt") -> None:
     """The core and every plugin of this checkout, with tested versions."""
     editable = [part for folder in PLUGINS for part in ("-e", str(folder))]
-    session.install("-q", "-c", constraints, "-e", ".[torch]", *editable, *extra)
+    session.install("-q", "-c", constraints, "-e", ".[torch,jax,hdf5]", *editable, *extra)
 
 
 def table(session: nox.Session, name: str) -> None:

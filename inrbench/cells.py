@@ -257,8 +257,8 @@ def _check_fit(plugins: Mapping[str, Plugin | None], tree: Mapping[str, Any], kn
         )
     if reader is not None and reader.gives == "representations":
         raise Refused(
-            f"reader {reader.name!r} generates and has nothing to score in a cell: `inrbench fit METHOD+DATASET -o DIR` "
-            "makes a neural data set, and `inrbench generate DIR` trains it there and samples"
+            f"reader {reader.name!r} generates and has nothing to score in a cell: `inrbench fit METHOD+DATASET -o "
+            "DIR` makes a neural data set, and `inrbench generate DIR` trains it there and samples"
         )
     if tree.get("joint") is not None:
         if reader is None:

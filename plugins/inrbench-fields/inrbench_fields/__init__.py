@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inrbench.plugin import Method, Plugin, hookimpl
 
 __all__ = ["inrbench_fitters", "inrbench_inrs", "inrbench_methods"]
@@ -18,40 +20,38 @@ SIREN_CITATION = """@inproceedings{sitzmann2020siren,
 
 @hookimpl
 def inrbench_inrs() -> list[Plugin]:
-    """SIREN in PyTorch."""
-    return [
-        Plugin(
-            kind="inr",
-            api_version=1,
-            name="siren",
-            summary="sine layers; ω, initialisation, coordinates and output range are settings",
-            backend="torch",
-            target="inrbench_fields.siren:Siren",
-            settings="inrbench_fields.settings:SirenSettings",
-            takes=("grid", "points"),
-            source=SIREN_SOURCE,
-            citation=SIREN_CITATION,
-        )
-    ]
+    """SIREN in PyTorch and in Equinox."""
+    torch = Plugin(
+        kind="inr",
+        api_version=1,
+        name="siren",
+        summary="sine layers; ω, initialisation, coordinates and output range are settings",
+        backend="torch",
+        target="inrbench_fields.siren:Siren",
+        settings="inrbench_fields.settings:SirenSettings",
+        takes=("grid", "points"),
+        source=SIREN_SOURCE,
+        citation=SIREN_CITATION,
+    )
+    return [torch, replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren")]
 
 
 @hookimpl
 def inrbench_fitters() -> list[Plugin]:
-    """Plain gradient descent."""
-    return [
-        Plugin(
-            kind="fitter",
-            api_version=1,
-            name="gradient-descent",
-            summary="every signal fitted on its own, from a random initialisation, by Adam or SGD",
-            backend="torch",
-            target="inrbench_fields.gradient_descent:GradientDescent",
-            settings="inrbench_fields.settings:GradientDescentSettings",
-            takes=("grid", "points"),
-            gives="weights",
-            needs_inr=True,
-        )
-    ]
+    """Plain gradient descent in PyTorch and in JAX."""
+    torch = Plugin(
+        kind="fitter",
+        api_version=1,
+        name="gradient-descent",
+        summary="every signal fitted on its own, from a random initialisation, by Adam or SGD",
+        backend="torch",
+        target="inrbench_fields.gradient_descent:GradientDescent",
+        settings="inrbench_fields.settings:GradientDescentSettings",
+        takes=("grid", "points"),
+        gives="weights",
+        needs_inr=True,
+    )
+    return [torch, replace(torch, backend="jax", target="inrbench_fields.gradient_descent_jax:GradientDescent")]
 
 
 @hookimpl
