@@ -17,13 +17,16 @@ from inrbench.requests import cells_of, load_sweep
 from inrbench.settings import flatten
 
 FOLDER = Path(__file__).parents[1] / "leaderboards" / "papers"
-SWEEPS = sorted(FOLDER.glob("mwt-*.yaml"))
+SWEEPS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "published")
 if not SWEEPS:
     pytest.skip("the sweeps are in a checkout alone", allow_module_level=True)
 
-#: Without the figures that show some rows of a table with a sweep of its own.
-WHOLE = [path for path in SWEEPS if path.stem not in ("mwt-figure4", "mwt-figure5")]
-EXACT: Mapping[str, int] = yaml.safe_load((FOLDER / "published.yaml").read_text())["mwt"]["exact_parameters"]
+MWT = [path for path in SWEEPS if path.stem.startswith("mwt-")]
+#: Without the figures that show some rows of a table with a sweep of its own, and what no table prints.
+WHOLE = [path for path in SWEEPS if path.stem not in ("mwt-figure4", "mwt-figure5", "spatial-functa-coordinates")]
+PUBLISHED = yaml.safe_load((FOLDER / "published.yaml").read_text())
+EXACT: Mapping[str, int] = PUBLISHED["mwt"]["exact_parameters"]
+SPATIAL: Mapping[str, Any] = PUBLISHED["spatial-functa"]["tables"]
 #: What a row of an ablation changes, and the entry that has its count.
 BY_AXIS = {
     "k": ("field_k{}", "reader_default"),
@@ -144,7 +147,7 @@ def test_every_cell_has_the_settings_of_the_paper(name: str, settings: dict[str,
         assert {key: own.get(key) for key in settings} == settings, cell.label
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MWT, ids=lambda path: path.stem)
 def test_every_row_has_the_papers_parameter_counts(path: Path) -> None:
     for cell in cells_in(path):
         if cell.published is None or cell.seed:
@@ -174,3 +177,97 @@ def test_every_value_of_the_table_stands_beside_one_row(path: Path) -> None:
         if str(row) in values:
             prints = [row[column] for column in PRINTED if row.get(column) is not None]
             assert values[str(row)] == {one[0] if isinstance(one, list) else one for one in prints}
+
+
+# ------------------------------------------------------------------ spatial functa
+
+
+def spatial(name: str) -> list[Cell]:
+    return [cell for cell in cells_in(FOLDER / f"spatial-functa-{name}.yaml") if cell.seed == 0]
+
+
+def own(cell: Cell) -> dict[str, Any]:
+    return dict(flatten(cell.tree()))
+
+
+def holds(cell: Cell, settings: Mapping[str, Any]) -> None:
+    found = own(cell)
+    assert {key: found.get(key) for key in settings} == settings, cell.label
+
+
+FEW = {"inr.depth": 6, "fitter.train.steps": 200_000}
+MANY = {"inr.depth": 10, "fitter.train.steps": 500_000}
+
+
+def test_spatial_functas_cells_have_the_settings_that_the_paper_lists() -> None:
+    for cell in spatial("table2"):
+        assert cell.published is not None
+        wanted = cell.published["row"]
+        (field,) = [row for row in SPATIAL["table4"]["rows"] if row | wanted == row]
+        (reader,) = [row for row in SPATIAL["table5"]["rows"] if row | wanted == row]
+        cells, _, channels = wanted["latent"]
+        holds(cell, {"inr.cells": cells, "inr.latent_channels": channels, "inr.interpolation": wanted["interpolation"]})
+        holds(cell, {"inr.width": field["width"], "inr.depth": field["depth"], "fitter.lr": field["outer_lr"]})
+        holds(cell, {"inr.omega_0": 10.0, "fitter.train.batch_size": 128, **(FEW if cells == 8 else MANY)})
+        named = {key: reader[key] for key in ("normalisation", "width", "blocks", "lr", "dropout")}
+        holds(cell, {f"reader.{key}": value for key, value in named.items()})
+        holds(cell, {"reader.feedforward": reader["ffw_width"], "reader.train.batch_size": reader["batch"]})
+        holds(cell, {"reader.heads": 16, "reader.label_smoothing": 0.1, "reader.train.weight_decay": 0.1})
+        holds(cell, {"reader.train.steps": 100_000, "data.copies.count": 50, "fitter.rate_scale": cells**2 / 2})
+
+
+def test_functas_cells_have_the_settings_that_the_paper_lists() -> None:
+    said = SPATIAL["text_settings"]["functa_cifar10"]
+    *mlps, transformer = spatial("table1")
+    assert [own(cell)["inr.latent_dim"] for cell in mlps] == [256, 512, 1024]
+    for cell, best in (*((mlp, said["mlp_best"]) for mlp in mlps), (transformer, said["transformer_best"])):
+        holds(cell, {"inr.width": said["width"], "inr.depth": said["depth"], "inr.omega_0": said["omega"]})
+        holds(cell, {"fitter.lr": said["outer_lr"], "fitter.train.batch_size": said["batch"]})
+        named = {key: best[key] for key in ("normalisation", "lr", "label_smoothing", "dropout", "width")}
+        holds(cell, {f"reader.{key}": value for key, value in named.items()})
+        depth = "reader.depth" if cell is not transformer else "reader.blocks"
+        holds(cell, {depth: best["depth"], "reader.train.weight_decay": best["weight_decay"]})
+        holds(cell, {"reader.train.steps": said["reader_steps"], "reader.train.batch_size": said["reader_batch"]})
+        holds(cell, {"reader.train.ema": said["ema"], "data.copies.count": said["views"]})
+    holds(transformer, {"reader.name": "latent-transformer", "inr.latent_dim": 256, "reader.feedforward": 512})
+
+
+def test_the_cells_on_imagenet_have_the_settings_that_the_paper_lists() -> None:
+    said, reader = SPATIAL["text_settings"], SPATIAL["text_settings"]["imagenet_classifier"]
+    for cell in spatial("table3"):
+        assert cell.published is not None
+        cells, _, channels = cell.published["row"]["input"]
+        best = "generation" if cells == 32 else "classification"
+        field = said["imagenet_meta"][f"best_{best}"]
+        holds(cell, {"inr.cells": cells, "inr.latent_channels": channels, "inr.interpolation": "nearest"})
+        holds(cell, {"inr.kernel": int(cell.published["row"].get("conv", "1x1")[0]), "data.size": 256})
+        holds(cell, {"inr.width": field["width"], "inr.depth": field["depth"], "inr.omega_0": float(field["omega"])})
+        holds(cell, {"fitter.lr": field["outer_lr"], "fitter.train.steps": 500_000, "fitter.train.batch_size": 16})
+        holds(cell, {"fitter.rate_scale": cells**2 / 2})
+        if cells == 32:
+            assert cell.plugins["reader"] is None
+            continue
+        named = {key: reader[key] for key in ("normalisation", "lr", "label_smoothing", "dropout", "width", "blocks")}
+        holds(cell, {f"reader.{key}": value for key, value in named.items()})
+        holds(cell, {"reader.train.epochs": float(reader["epochs"]), "reader.train.batch_size": reader["batch"]})
+        holds(cell, {"reader.feedforward": reader["ffw_width"], "reader.heads": 16, "reader.train.weight_decay": 0.2})
+
+
+def test_the_coordinates_are_all_that_a_pair_of_cells_differs_in() -> None:
+    table = {own(cell)["inr.interpolation"]: own(cell) for cell in spatial("table2") if own(cell)["inr.cells"] == 8}
+    found = []
+    for cell in spatial("coordinates"):
+        settings = own(cell)
+        found.append((settings["inr.interpolation"], settings["inr.coordinates"]))
+        paper = table[settings["inr.interpolation"]]
+        assert {key for key in paper if paper[key] != settings[key]} == {"inr.coordinates"}
+    assert found == [("nearest", "cell"), ("nearest", "global"), ("linear", "binary"), ("linear", "cell")]
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "coordinates"])
+def test_a_latent_of_the_paper_has_as_many_values_as_it_says(name: str) -> None:
+    for cell in spatial(name):
+        settings = own(cell)
+        grid = settings["inr.cells"] ** 2 * settings["inr.latent_channels"]
+        wanted = grid if settings["inr.latent"] == "spatial" else settings["inr.latent_dim"]
+        assert cell.build().fitter.facts().adapted_values == wanted, cell.label
