@@ -299,13 +299,16 @@ def write(found: Sequence[Table], out: Path, title: str = "Leaderboard") -> list
 def lane_of(record: Record) -> str:
     """Which rows may be ranked together: how the field was initialised, what one representation covers, labels, copies.
 
-    Computed from the record's facts; ``labels in the fit`` means that the fitter was trained with them.
+    Computed from the record's facts; ``labels in the fit`` means that the fitter was trained with them, and ``rendered
+    samples`` are values that a fitter's fields were queried for.
     """
     facts = record["facts"]
-    if facts["scope"] == "samples":
+    if facts["scope"] == "samples" and not facts.get("rendered"):
         return "raw samples"
     labels = "labels in the fit" if facts["labels_shape_fit"] else "fit without labels"
     copies = "" if facts["copies"] == 1 else f", {facts['copies']} copies"
+    if facts["scope"] == "samples":
+        return f"rendered samples, {labels}{copies}"
     return f"{facts['initialisation']}, {facts['scope']}, {labels}{copies}" + (
         ", augmented" if facts["augmented"] else ""
     )
