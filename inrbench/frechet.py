@@ -8,16 +8,13 @@ no inverse does not matter here. It is biased upwards for few rows, so that only
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from inrbench.domains import Array
 
 __all__ = ["frechet_distance", "gaussian_rows"]
 
-Rows = Float[Array, "rows values"]
 
-
-def frechet_distance(rows: Rows, others: Rows) -> float:
+def frechet_distance(rows: Array, others: Array) -> float:
     """d² of [rows, values] and [others, values]. Raises ValueError for fewer than two rows, or other values.
 
     tr (Σ₁ Σ₂)^½ is the sum of the roots of the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, and, with centred rows X / √(rows - 1),
@@ -36,7 +33,7 @@ def frechet_distance(rows: Rows, others: Rows) -> float:
     return float(np.square(mean - other_mean).sum() + traces - 2.0 * mixed)
 
 
-def gaussian_rows(rows: Rows, count: int, rng: np.random.Generator, *, independent: bool = False) -> Rows:
+def gaussian_rows(rows: Array, count: int, rng: np.random.Generator, *, independent: bool = False) -> Array:
     """``count`` draws from the Gaussian with the mean and the covariance of ``rows``, or with their variances alone."""
     mean, centred = _centred(rows)
     if independent:
@@ -47,7 +44,7 @@ def gaussian_rows(rows: Rows, count: int, rng: np.random.Generator, *, independe
     return np.asarray(mean + rng.standard_normal((count, rows.shape[1])) @ _root(centred.T @ centred))
 
 
-def _centred(rows: Rows) -> tuple[Array, Array]:
+def _centred(rows: Array) -> tuple[Array, Array]:
     """The mean, and X with XᵀX = Σ, in float64."""
     values = rows.astype(np.float64)
     mean = values.mean(axis=0)

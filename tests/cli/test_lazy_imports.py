@@ -39,7 +39,17 @@ def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["list"], ["list", "--json"], ["show", "mwt"], ["show", "cifar10"], ["show", "mlp"]], ids=" ".join
+    "arguments",
+    [
+        ["list"],
+        ["list", "--json"],
+        ["show", "mwt"],
+        ["show", "functa", "--json"],
+        ["show", "latent-meta-sgd"],
+        ["show", "cifar10"],
+        ["show", "mlp"],
+    ],
+    ids=" ".join,
 )
 def test_listing_and_showing_load_no_framework(arguments: list[str]) -> None:
     assert not loaded_by(*arguments) & FRAMEWORKS
@@ -47,6 +57,21 @@ def test_listing_and_showing_load_no_framework(arguments: list[str]) -> None:
 
 def test_listing_loads_no_validation_and_no_arrays() -> None:
     assert not loaded_by("list") & {"numpy", "pydantic", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "loaded"),
+    [
+        (["mwt+cifar10"], {"torch"}),
+        (["functa+cifar10", "--set", "reader="], {"jax", "equinox", "optax"}),
+        (["functa+cifar10", "--set", "reader=knn", "--profile", "smoke"], {"jax", "equinox", "optax"}),
+        (["functa+cifar10"], {"torch", "jax", "equinox", "optax"}),
+        (["pixels+digits", "--set", "reader=knn"], set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_showing_a_cell_loads_the_frameworks_of_its_parts_alone(cell: list[str], loaded: set[str]) -> None:
+    assert loaded_by("show", *cell, "--json") & {"torch", "jax", "equinox", "optax"} == loaded
 
 
 def test_a_neural_data_set_is_made_and_read_without_a_framework_that_nothing_in_it_needs(tmp_path: Path) -> None:
