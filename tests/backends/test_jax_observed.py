@@ -132,7 +132,7 @@ def test_signals_that_are_made_on_demand_are_asked_for_by_the_batch() -> None:
 
         def __getitem__(self, index: Any) -> Array:
             self.asked.append(np.asarray(index).tolist())
-            return self.values[index]
+            return np.asarray(self.values[index])
 
     signals = images()
     values: Any = OnDemand(signals.values)
@@ -260,7 +260,7 @@ def test_free_points_come_in_shards_of_equal_counts() -> None:
         assert len(shard.coords) == len(shard.values) == 2  # the size, by repeating the last
         for row in range(2):
             (part,) = signals.observed(first + min(row, len(shard.ids) - 1))
-            np.testing.assert_array_equal(shard.coords[row], part.domain.coords)  # type: ignore[union-attr, arg-type]
+            np.testing.assert_array_equal(shard.coords[row], part.domain.coords)  # type: ignore[union-attr]
             np.testing.assert_array_equal(shard.values[row], part.unit_values())
         first += len(shard.ids)
 

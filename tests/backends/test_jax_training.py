@@ -34,7 +34,7 @@ RATES = {"slow": 1e-2, "fast": 1e-1}
 def start() -> dict[str, dict[str, np.ndarray]]:
     """Two groups of parameters."""
     rng = draws.generator(0, "start")
-    shapes = {"slow": {"a": (5,), "b": (5,)}, "fast": {"a": (2, 3)}}
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {"slow": {"a": (5,), "b": (5,)}, "fast": {"a": (2, 3)}}
     return {
         group: {name: rng.standard_normal(shape).astype(np.float32) for name, shape in parts.items()}
         for group, parts in shapes.items()
@@ -213,7 +213,7 @@ def test_parts_take_the_signals_of_the_batch_in_turn() -> None:
 
     inputs = {"index": jnp.arange(6, dtype=jnp.float32)}
     found, logged = gradients(of, {"all": jnp.float32(2.0)}, inputs, jnp.float32(3.0), parts=3)
-    jax.effects_barrier()
+    jax.effects_barrier()  # type: ignore[no-untyped-call]
     assert seen == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     assert float(found["all"]) == pytest.approx(3.0 * 2.5)
     assert float(logged["loss"]) == pytest.approx(2.0 * 3.0 * 2.5)

@@ -9,10 +9,19 @@ from math import prod
 
 import numpy as np
 
-from inrbench.domains import Array, Grid
+from inrbench.backends.jax.fields import coords_of
+from inrbench.domains import Array, Domain, Grid
 from inrbench_functa.settings import ModulatedSirenSettings
 
-__all__ = ["by_cell", "cell_weights", "input_dim", "inputs_at", "line_weights", "num_digits"]
+__all__ = ["by_cell", "cell_weights", "coords_in_full", "input_dim", "inputs_at", "line_weights", "num_digits"]
+
+
+def coords_in_full(domain: Domain) -> Array:
+    """[points, coord_dim] in [-1, 1]; those of a grid in float64, so that what is computed of them is rounded once."""
+    if not isinstance(domain, Grid):
+        return coords_of(domain)
+    lines = [low + (np.arange(n) + 0.5) * (high - low) / n for n, low, high in domain.axes]
+    return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, len(lines))
 
 
 def num_digits(settings: ModulatedSirenSettings, longest: int) -> int:

@@ -18,7 +18,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from inrbench.backends.jax.fields import coords_of
 from inrbench.domains import Domain, Grid
 from inrbench_functa import placement
 from inrbench_functa.network import Network
@@ -29,7 +28,7 @@ __all__ = ["Folded", "Mixed", "Sampled", "Weighted", "neighbourhoods", "sampled"
 
 def sampled(settings: ModulatedSirenSettings, domain: Domain, longest: int) -> Sampled:
     """The field on ``domain``; ``longest`` is the longest side of the data set's own grid."""
-    coords = coords_of(domain)
+    coords = placement.coords_in_full(domain)
     if settings.latent == "global":
         return Folded(settings, coords, longest, np.arange(len(coords))[None])
     index = placement.by_cell(domain, settings.cells) if isinstance(domain, Grid) else None
@@ -163,7 +162,7 @@ class Folded(Sampled):
 
     def __init__(self, settings: ModulatedSirenSettings, coords: np.ndarray, longest: int, index: np.ndarray) -> None:
         inputs = placement.inputs_at(coords[index], settings, longest)
-        if np.allclose(inputs, inputs[:1], atol=1e-5):  # float32 coordinates differ in their last bits
+        if np.allclose(inputs, inputs[:1], atol=1e-6):
             inputs = inputs[:1]
         super().__init__(settings, inputs)
         self.index = index

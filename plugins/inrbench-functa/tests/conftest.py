@@ -33,7 +33,6 @@ WAYS: dict[str, tuple[dict[str, Any], float]] = {
     "nearest, 3x3": ({**SPATIAL, "kernel": 3}, 16.0),
     "nearest, global coordinates": ({**SPATIAL, "coordinates": "global"}, 16.0),
     "linear": ({**SPATIAL, "interpolation": "linear"}, 16.0),
-    "linear, 3x3": ({**SPATIAL, "interpolation": "linear", "kernel": 3, "cells": 2, "coordinates": "cell"}, 4.0),
 }
 
 
@@ -55,8 +54,8 @@ def build_fitter(
 ) -> LatentMetaSGD:
     """A fitter of this way, with other settings of the field and of itself."""
     of_field, scale = WAYS[way]
-    field = ModulatedSiren(ModulatedSirenSettings.model_validate(of_field | (inr or {})), spec)
-    return LatentMetaSGD(LatentMetaSGDSettings.model_validate({"rate_scale": scale, **given}), spec, field)
+    inr_field = ModulatedSiren(ModulatedSirenSettings.model_validate(of_field | (inr or {})), spec)
+    return LatentMetaSGD(LatentMetaSGDSettings.model_validate({"rate_scale": scale, **given}), spec, inr_field)
 
 
 @pytest.fixture(scope="session")
@@ -85,10 +84,10 @@ def shared() -> Callable[[LatentMetaSGD], dict[str, Array]]:
     def arrays(fitter: LatentMetaSGD) -> dict[str, Array]:
         rng = draws.generator(0, "shared")
         network, rates = fitter.field.init(rng), rng.uniform(-0.02, 0.1, fitter.field.latent_shape)
-        found = fitter.state(network, rates.astype(np.float32))
+        found = fitter.state(network, np.asarray(rates, np.float32))
         for name, array in found.items():
             if name.endswith("bias"):
-                found[name] = rng.normal(0.0, 0.1, array.shape).astype(np.float32)
+                found[name] = np.asarray(rng.normal(0.0, 0.1, array.shape), np.float32)
         found["network/output.weight"] = 4.0 * found["network/output.weight"]  # a latent that matters much
         return found
 
@@ -107,7 +106,9 @@ def images() -> Callable[..., GridSignals]:
 
     def drawn(count: int = 7, seed: int = 0) -> GridSignals:
         rng = draws.generator(seed, "images")
-        place, width, colour = (rng.uniform(*ends, (count, 1, 1, n)) for *ends, n in ((1, 6, 2), (1, 3, 1), (0, 1, 3)))
+        place, width, colour = (
+            rng.uniform(low, high, (count, 1, 1, n)) for low, high, n in ((1, 6, 2), (1, 3, 1), (0, 1, 3))
+        )
         rows, columns = np.meshgrid(np.arange(8.0), np.arange(8.0), indexing="ij")
         distance = np.square(rows[..., None] - place[..., :1]) + np.square(columns[..., None] - place[..., 1:])
         values = np.round(255.0 * (0.1 + 0.9 * colour * np.exp(-distance / np.square(width))))
@@ -149,7 +150,7 @@ class Balls:
     def value(self, i: int, coords: Array) -> Array:
         radius = 0.3 + 0.1 * float(self.ids[i])
         inside = 1.0 / (1.0 + np.exp(4.0 * (np.linalg.norm(coords, axis=-1, keepdims=True) - radius)))
-        return inside.astype(np.float32)
+        return np.asarray(inside, np.float32)
 
     def observed(self, i: int) -> Sequence[Part]:
         rng = draws.generator(7, "listed", int(self.ids[i]))

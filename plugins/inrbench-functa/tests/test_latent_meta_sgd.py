@@ -71,11 +71,10 @@ def test_a_fitted_latent_is_the_plain_versions(
     assert distance(found, encoded(fitter.shared, unit())) < 1e-5
 
 
-@pytest.mark.parametrize("way", ["global", "nearest, 3x3"])
 def test_a_latent_starts_at_0_and_each_step_follows_its_own_gradient(
-    way: str, loaded: Build, images: Images, unit: Any, plain: ModuleType, plain_model: Any
+    loaded: Build, images: Images, unit: Any, plain: ModuleType, plain_model: Any
 ) -> None:
-    fitter = loaded(way)
+    fitter = loaded("nearest, 3x3")
     path = [rows.arrays["latent"] for rows in fitter.trace(images(), CellRun(0))]
     assert [latents.shape for latents in path] == [(7, *fitter.layout.shapes["latent"])] * 4
     assert not path[0].any()
@@ -137,13 +136,12 @@ def test_each_row_is_its_signals_whatever_the_shards_are(
     assert distance(latents, fitted(loaded(way), images()).arrays["latent"]) < 1e-5
 
 
-@pytest.mark.parametrize(("cached", "way"), [(1, "global"), (2, "nearest, 3x3")])
 def test_signals_that_are_worked_on_in_parts_have_the_same_rows(
-    cached: int, way: str, loaded: Build, build: Build, images: Images, monkeypatch: pytest.MonkeyPatch
+    loaded: Build, build: Build, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = loaded(way)
-    monkeypatch.setattr(training, "CACHED_BYTES", cached * given.activation_bytes())
-    fitter = build(way, shard=4)  # as one that has compiled nothing
+    given = loaded("nearest, 3x3")
+    monkeypatch.setattr(training, "CACHED_BYTES", 2 * given.activation_bytes())
+    fitter = build("nearest, 3x3", shard=4)  # one that has compiled nothing
     fitter.load(given.shared)
     rows = fitted(fitter, images())
     assert rows.ids.tolist() == [20, 21, 22, 23, 24, 25, 26]
@@ -190,8 +188,6 @@ def test_signals_on_free_points_are_fitted_as_the_plain_version_does(
         assert distance(rows.arrays["latent"][i], latent) < 1e-5
         (found,) = fitter.query(rows.take(slice(i, i + 1)), part.domain, CellRun(0))
         assert found == pytest.approx(np.asarray(values), abs=1e-5)
-    path = fitter.trace(balls, CellRun(0))
-    assert distance(path[-1].arrays["latent"], rows.arrays["latent"]) < 1e-6
 
 
 # ------------------------------------------------------------------ queries
@@ -227,6 +223,18 @@ def test_a_query_is_the_field_on_the_grid_that_is_asked_for(
     assert np.concatenate(chunks) == pytest.approx(whole, abs=1e-6)
     free = list(fitter.query(rows, Points(coords_of(grid)[::3]), CellRun(0)))
     assert np.concatenate(free) == pytest.approx(whole.reshape(7, -1, 3)[:, ::3], abs=1e-5)
+
+
+def test_another_grid_of_as_many_points_is_another_query(loaded: Build, build: Build) -> None:
+    fitter = loaded("global")
+    rows = Representations(fitter.layout, {"latent": np.ones((4, 6), np.float32)}, np.arange(4), np.zeros(4, np.int64))
+    wide, tall = (next(iter(fitter.query(rows, Grid.of(*shape), CellRun(0)))) for shape in ((2, 6), (6, 2)))
+    assert tall.shape == (4, 6, 2, 3)
+    alone = build("global", shard=4)
+    alone.load(fitter.shared)
+    (expected,) = alone.query(rows, Grid.of(6, 2), CellRun(0))
+    assert tall == pytest.approx(expected, abs=1e-6)
+    assert np.abs(tall.reshape(4, -1) - wide.reshape(4, -1)).max() > 1e-3
 
 
 def test_a_query_of_fitted_rows_is_nearer_to_the_signals_with_each_step(

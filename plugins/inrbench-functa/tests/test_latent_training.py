@@ -143,11 +143,11 @@ def test_training_on_free_points_reduces_the_loss(build: Build, space: Any, ball
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     fitter.load(done.shared)
     (rows,) = fitter.fit(balls, CellRun(0))
-    errors = [
-        np.square(next(iter(fitter.query(rows.take([i]), balls.observed(i)[0].domain, CellRun(0))))[0]
-        - balls.observed(i)[0].unit_values()).mean()
-        for i in range(5)
-    ]  # fmt: skip
+    errors = []
+    for i in range(5):
+        (part,) = balls.observed(i)
+        (found,) = fitter.query(rows.take(slice(i, i + 1)), part.domain, CellRun(0))
+        errors.append(np.square(found[0] - part.unit_values()).mean())
     assert np.mean(errors) < 2.0 * np.mean(losses[-5:])  # on points that no step saw
 
 
@@ -182,16 +182,14 @@ class StoppedAfter(CellRun):
 def test_an_interrupted_training_goes_on_to_the_same_bits(
     tmp_path: Path, whole: Any, build: Build, images: Images
 ) -> None:
-    training = TRAIN | {"ema": 0.7}
     with pytest.raises(Interrupted, match="step 5 of 8 is kept"):
-        trained(build("nearest", **QUICK, train=training), images(16), StoppedAfter(5, tmp_path))
+        trained(build("nearest", **QUICK, train=TRAIN), images(16), StoppedAfter(5, tmp_path))
     rest = CellRun(0, folder=tmp_path)
-    resumed = trained(build("nearest", **QUICK, train=training), images(16), rest)
-    done, run = whole(ema=0.7)
+    resumed = trained(build("nearest", **QUICK, train=TRAIN), images(16), rest)
+    done, run = whole()
     assert rest.history == run.history[5:]
     for name, array in done.shared.items():
         np.testing.assert_array_equal(resumed.shared[name], array)
-    assert not np.array_equal(whole()[0].shared["rates"], done.shared["rates"])
 
 
 def test_a_batch_worked_on_in_parts_trains_the_same(whole: Any) -> None:
