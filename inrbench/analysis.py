@@ -110,7 +110,7 @@ def check_takes(plugin: Plugin, kind: str, where: str, known: Registry | None = 
     """Raise Refused, and say what would fit, where the analysis takes no rows of ``kind``."""
     if "*" in plugin.takes or kind in plugin.takes:
         return
-    fitting = [one.name for one in (known or registry()).all("analysis") if {"*", kind} & {*one.takes}]
+    fitting = [one.name for one in (known or registry()).all("analysis") if one.reads(kind)]
     raise Refused(
         f"analysis {plugin.name!r} takes {', '.join(plugin.takes)}, but {where} holds {kind!r}; "
         f"analyses of {kind!r}: {', '.join(fitting) or 'none installed'}"

@@ -115,7 +115,7 @@ class Cell:
         if self.plugins["reader"] is not None:
             reader = cast(Reader, _target(self.plugins["reader"])(self.settings["reader"], fitter.layout, spec))
             reason = reader.refuses(fitter.layout)
-            if reason is None and self.plugins["reader"].gives == "classes" and not isinstance(reader, Classifier):
+            if reason is None and "classes" in self.plugins["reader"].gives and not isinstance(reader, Classifier):
                 reason = "it is listed as giving classes, but lacks what interfaces.Classifier asks for"
             if reason:
                 raise Refused(f"reader {self.plugins['reader'].name!r} cannot read this layout: {reason}")
@@ -241,21 +241,23 @@ def _check_fit(plugins: Mapping[str, Plugin | None], tree: Mapping[str, Any], kn
     data, inr, fitter, reader = (plugins[part] for part in ("data", "inr", "fitter", "reader"))
     assert data is not None
     assert fitter is not None
-    if data.gives and fitter.takes and data.gives not in fitter.takes:
-        fitting = [f.name for f in known.all("fitter") if data.gives in f.takes]
+    if data.gives and fitter.takes and not fitter.reads(*data.gives):
+        given = _names(data.gives)
+        fitting = [f.name for f in known.all("fitter") if f.reads(*data.gives)]
         raise Refused(
-            f"fitter {fitter.name!r} takes {_names(fitter.takes)}, but data set {data.name!r} gives {data.gives}; "
-            f"fitters that take {data.gives}: {_names(fitting)}"
+            f"fitter {fitter.name!r} takes {_names(fitter.takes)}, but data set {data.name!r} gives {given}; "
+            f"fitters that take {given}: {_names(fitting)}"
         )
     if inr is not None and inr.backend != fitter.backend:
         raise Refused(f"INR {inr.name!r} is {inr.backend}, but fitter {fitter.name!r} is {fitter.backend}")
-    if reader is not None and "*" not in reader.takes and fitter.gives not in reader.takes:
-        fitting = [r.name for r in known.all("reader") if fitter.gives in r.takes or "*" in r.takes]
+    if reader is not None and not reader.reads(*fitter.gives):
+        given = _names(fitter.gives)
+        fitting = [r.name for r in known.all("reader") if r.reads(*fitter.gives) and "classes" in r.gives]
         raise Refused(
             f"reader {reader.name!r} reads {_names(reader.takes)}, but fitter {fitter.name!r} gives "
-            f"{fitter.gives!r}; readers of {fitter.gives!r}: {_names(fitting)}"
+            f"{given}; readers of {given} that tell classes: {_names(fitting)}"
         )
-    if reader is not None and reader.gives == "representations":
+    if reader is not None and "representations" in reader.gives:
         raise Refused(
             f"reader {reader.name!r} generates and has nothing to score in a cell: `inrbench fit METHOD+DATASET -o "
             "DIR` makes a neural data set, and `inrbench generate DIR` trains it there and samples"

@@ -36,16 +36,20 @@ class Plugin:
     target: str  # "module:Class"; interfaces.py says what it must offer
     settings: str  # "module:Model", a subclass of inrbench.settings.Settings
     backend: Backend = "numpy"
-    takes: tuple[
-        str, ...
-    ] = ()  # a fitter's domains (grid, points, rays); kinds that a reader, an analysis reads (*: any)
-    gives: str = ""  # a fitter's kind of representation; a data set's domain; a reader's classes or representations
+    #: A fitter's domains (grid, points, rays); the kinds that a reader or an analysis reads (*: any).
+    takes: tuple[str, ...] = ()
+    #: A fitter's kinds of representation; a data set's domain; what a reader gives: classes, representations, features.
+    gives: tuple[str, ...] = ()
     needs_inr: bool = False  # a fitter that adapts a field chosen by `--set inr=NAME`
     joint: bool = False  # a fitter that can train with heads; a reader that can be such a head
     uses: tuple[str, ...] = ()  # distributions, beside the framework, whose version could change a result
     scheme: bool = False  # a data set that answers to `name:rest`, as `folder:PATH`
     source: str = ""  # paper, arXiv id
     citation: str = ""  # BibTeX
+
+    def reads(self, *kinds: str) -> bool:
+        """Whether it takes one of ``kinds``, or any kind."""
+        return bool({"*", *kinds} & {*self.takes})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,15 @@
-"""Learning-rate schedules as functions of the step, the same for both engines and for a resumed run."""
+"""A training step's learning rate and batch as functions of its number, the same for all engines and when resumed."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+from inrbench.domains import Array
+from inrbench.interfaces import Run
 from inrbench.settings import TrainingSettings
 
-__all__ = ["cosine", "inverse_sqrt", "one_cycle", "schedule"]
+__all__ = ["batches", "cosine", "inverse_sqrt", "one_cycle", "schedule"]
 
 
 def schedule(settings: TrainingSettings, step: int, total: int) -> tuple[float, float | None]:
@@ -50,3 +53,19 @@ def inverse_sqrt(step: int, total: int, warmup: float) -> float:
 
 def _cosine(start: float, end: float, done: float) -> float:
     return end + (start - end) / 2.0 * (1.0 + math.cos(math.pi * done))
+
+
+def batches(num_signals: int, batch_size: int, run: Run) -> Callable[[int], Array]:
+    """A function from the step to the indices of its batch: each epoch a keyed permutation, a short rest left out."""
+    size = min(batch_size, num_signals)
+    per_epoch = num_signals // size
+    order: dict[int, Array] = {}
+
+    def batch(step: int) -> Array:
+        epoch, place = divmod(step, per_epoch)
+        if epoch not in order:
+            order.clear()
+            order[epoch] = run.rng("order", epoch).permutation(num_signals)
+        return order[epoch][place * size : (place + 1) * size]
+
+    return batch

@@ -49,22 +49,23 @@ def plugin(kind: Any, name: str, settings: str = "", **more: Any) -> Plugin:
 
 
 FITTERS = [
-    plugin("fitter", "descend", backend="torch", takes=("grid",), gives="weights", needs_inr=True, joint=True),
-    plugin("fitter", "hyper", backend="torch", takes=("grid", "rays"), gives="tokens"),
-    plugin("fitter", "copy", takes=("grid",), gives="samples"),
+    plugin("fitter", "descend", backend="torch", takes=("grid",), gives=("weights",), needs_inr=True, joint=True),
+    plugin("fitter", "hyper", backend="torch", takes=("grid", "rays"), gives=("tokens",)),
+    plugin("fitter", "copy", takes=("grid",), gives=("samples",)),
 ]
 FIELDS = [plugin("inr", "siren", backend="torch"), plugin("inr", "jaxy", backend="jax")]
 READERS = [
     plugin("reader", "transformer", backend="torch", takes=("weights",), joint=True),
-    plugin("reader", "probe", takes=("weights", "tokens"), joint=True),
+    plugin("reader", "probe", takes=("weights", "tokens"), gives=("classes",), joint=True),
+    plugin("reader", "sampler", takes=("tokens",), gives=("representations",)),
     plugin("reader", "frozen", backend="torch", takes=("weights",)),
-    plugin("reader", "any", takes=("*",)),
+    plugin("reader", "any", takes=("*",), gives=("classes",)),
 ]
 DATASETS = [
-    plugin("dataset", "images", "DataSettings", gives="grid"),
-    plugin("dataset", "scenes", "DataSettings", gives="rays"),
-    plugin("dataset", "clouds", "DataSettings", gives="points"),
-    plugin("dataset", "folder", "DataSettings", gives="grid", scheme=True),
+    plugin("dataset", "images", "DataSettings", gives=("grid",)),
+    plugin("dataset", "scenes", "DataSettings", gives=("rays",)),
+    plugin("dataset", "clouds", "DataSettings", gives=("points",)),
+    plugin("dataset", "folder", "DataSettings", gives=("grid",), scheme=True),
 ]
 METHODS = [
     Method(
@@ -211,7 +212,7 @@ def test_a_cell_is_named_for_what_it_is(cell: Resolve) -> None:
 
 def test_a_part_can_be_swapped(cell: Resolve) -> None:
     swapped = cell("two-stage", "images", {"reader": "any"})
-    assert swapped.plugins["reader"] == READERS[3]
+    assert swapped.plugins["reader"] == READERS[-1]
     assert cell("two-stage", "images", {"reader": None}).plugins["reader"] is None
     assert cell("two-stage", "images", {"joint": {}}).joint is not None
     assert cell("joint", "images", {"joint": None}).joint is None
@@ -250,7 +251,8 @@ def test_an_inr_is_looked_for_in_the_fitters_framework(cell: Resolve) -> None:
             "tokens",
             "images",
             {"reader": "transformer"},
-            "reader 'transformer' reads weights, but fitter 'hyper' gives 'tokens'; readers of 'tokens': any, probe",
+            "reader 'transformer' reads weights, but fitter 'hyper' gives tokens; "
+            "readers of tokens that tell classes: any, probe",
         ),
         (
             "bare",
@@ -303,7 +305,7 @@ def test_parts_that_do_not_fit_are_refused(
         (
             {"reader": {"depth": 3, "lr": 1}},
             "no reader is chosen; settings were given for it: depth, lr; "
-            "say --set reader=NAME with one of: any, frozen, probe, transformer",
+            "say --set reader=NAME with one of: any, frozen, probe, sampler, transformer",
         ),
         (
             {"fitter": {"stesp": 3}},

@@ -31,7 +31,7 @@ def plugin(kind, name, target, **more):
 
 @hookimpl
 def inrbench_fitters():
-    return [plugin("fitter", "mean", "Mean", takes=("grid",), gives="latent")]
+    return [plugin("fitter", "mean", "Mean", takes=("grid",), gives=("latent",))]
 
 @hookimpl
 def inrbench_readers():
@@ -39,7 +39,7 @@ def inrbench_readers():
 
 @hookimpl
 def inrbench_datasets():
-    return [plugin("dataset", "dots", "Dots", gives="grid")]
+    return [plugin("dataset", "dots", "Dots", gives=("grid",))]
 
 @hookimpl
 def inrbench_methods():

@@ -1,13 +1,15 @@
-"""Schedules: their shape. That they are PyTorch's is tested with the engine."""
+"""Schedules and batches: their shape. That the schedules are PyTorch's is tested with the engine."""
 
 from __future__ import annotations
 
 import itertools
 import math
 
+import numpy as np
 import pytest
 
-from inrbench.schedules import cosine, inverse_sqrt, one_cycle, schedule
+from inrbench.cell_run import CellRun
+from inrbench.schedules import batches, cosine, inverse_sqrt, one_cycle, schedule
 from inrbench.settings import TrainingSettings
 
 
@@ -78,3 +80,27 @@ def test_a_few_steps_have_rates_between_0_and_1(shape: object, total: int) -> No
 def test_schedules_without_a_momentum_leave_it_alone(name: str, shape: object) -> None:
     settings = TrainingSettings(schedule=name, warmup=0.3)  # type: ignore[arg-type]
     assert schedule(settings, 7, 20) == (shape(7, 20, 0.3), None)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("signals", "size"), [(12, 4), (13, 4), (3, 16), (16, 16), (7, 1)])
+def test_an_epoch_is_a_permutation_without_its_short_rest(signals: int, size: int) -> None:
+    batch = batches(signals, size, CellRun(0))
+    taken = min(size, signals)
+    per_epoch = signals // taken
+    orders = []
+    for epoch in range(3):
+        parts = [batch(epoch * per_epoch + place) for place in range(per_epoch)]
+        assert all(len(part) == taken for part in parts)
+        order = np.concatenate(parts)
+        assert len(set(order.tolist())) == len(order) == per_epoch * taken
+        assert set(order.tolist()) <= set(range(signals))
+        orders.append(order.tolist())
+    if signals > 5:
+        assert orders[0] != orders[1] != orders[2]
+
+
+def test_a_batch_is_keyed_by_seed_and_step_alone() -> None:
+    forward = [batches(20, 4, CellRun(0))(step).tolist() for step in range(15)]
+    one = batches(20, 4, CellRun(0))
+    assert [one(step).tolist() for step in reversed(range(15))] == forward[::-1]
+    assert [batches(20, 4, CellRun(1))(step).tolist() for step in range(15)] != forward

@@ -47,7 +47,7 @@ def record(kind, name, target, settings, api_version=1, **more):
 
 """
 DATASETS = "@hookimpl\ndef inrbench_datasets():\n    return [{records}]\n"
-BARS = 'record("dataset", "{name}", "Bars", "BarsSettings", gives="grid"{more})'
+BARS = 'record("dataset", "{name}", "Bars", "BarsSettings", gives=("grid",){more})'
 READER = 'record("reader", "{name}", "ClassMeans", "ClassMeansSettings", takes=("*",){more})'
 READERS = "@hookimpl\ndef inrbench_readers():\n    return [{records}]\n"
 

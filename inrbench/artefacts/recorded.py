@@ -138,13 +138,13 @@ def _shown(artefact: Artefact) -> str:
 def _reader(name: str, artefact: Artefact, known: Registry) -> Plugin:
     plugin = cast(Plugin, known.find("reader", name))
     kind = artefact.layout.kind
-    fitting = [one.name for one in known.all("reader") if one.gives == "classes" and {"*", kind} & {*one.takes}]
+    fitting = [one.name for one in known.all("reader") if "classes" in one.gives and one.reads(kind)]
     others = f"readers of {kind!r} that tell classes: {', '.join(fitting) or 'none installed'}"
-    if not {"*", kind} & {*plugin.takes}:
+    if not plugin.reads(kind):
         reads = ", ".join(plugin.takes)
         raise Refused(f"reader {name!r} reads {reads}, but {artefact.folder} holds {kind!r}; {others}")
-    if plugin.gives != "classes":
-        raise Refused(f"reader {name!r} gives {plugin.gives or 'nothing'}, not classes; {others}")
+    if "classes" not in plugin.gives:
+        raise Refused(f"reader {name!r} gives {', '.join(plugin.gives) or 'nothing'}, not classes; {others}")
     return plugin
 
 

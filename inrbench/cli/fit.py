@@ -198,7 +198,7 @@ def _reader(artefact: Artefact) -> str:
     methods = {method.name: method for method in registry().all("method")}
     method = methods.get(str(artefact.manifest["origin"].get("method")))
     kind = artefact.layout.kind
-    fitting = [one.name for one in registry().all("reader") if {"*", kind} & {*one.takes} and one.gives == "classes"]
+    fitting = [one.name for one in registry().all("reader") if one.reads(kind) and "classes" in one.gives]
     own = [method.reader] if method is not None and method.reader in fitting else []
     return str([*own, *fitting, "READER"][0])
 

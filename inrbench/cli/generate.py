@@ -15,7 +15,7 @@ from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, assignments
 from inrbench.cli.tables import show_table, title
 
 if TYPE_CHECKING:
-    from inrbench.generation import Generation
+    from inrbench.generation.planned import Generation
 
 __all__ = ["generate"]
 
@@ -103,9 +103,9 @@ def generate(
     from inrbench.artefact import open_artefact
     from inrbench.cell_run import CellRun, stop_on_signals
     from inrbench.findings import cell_text, document_of, write_findings
-    from inrbench.generated import generate as run_generation
-    from inrbench.generated import save_samples
-    from inrbench.generation import plan_generation
+    from inrbench.generation.generated import generate as run_generation
+    from inrbench.generation.generated import save_samples
+    from inrbench.generation.planned import plan_generation
     from inrbench.progress import Progress
     from inrbench.runner import check_folder, num_threads
 
@@ -137,7 +137,7 @@ def generate(
     paths = write_findings(generated.findings, generated.about, place, "generation")
     paths += save_samples(generated, place)
     if records is not None:
-        from inrbench.generation_records import write_records
+        from inrbench.generation.records import write_records
 
         paths += write_records(one, generated, records)
     if as_json:

@@ -113,9 +113,14 @@ def _row(entry: Entry) -> dict[str, Any]:
     elif record.kind == "analysis":
         row |= {"takes": list(record.takes)}
     elif record.kind == "dataset":
-        row |= {"name": f"{record.name}:PATH" if record.scheme else record.name, "gives": record.gives}
+        row |= {"name": f"{record.name}:PATH" if record.scheme else record.name, "gives": list(record.gives)}
     else:
-        row |= {"backend": record.backend, "takes": list(record.takes), "gives": record.gives, "joint": record.joint}
+        row |= {
+            "backend": record.backend,
+            "takes": list(record.takes),
+            "gives": list(record.gives),
+            "joint": record.joint,
+        }
     return row | {"distribution": entry.distribution, "version": entry.version}
 
 
@@ -125,7 +130,7 @@ def _shown(kind: str, row: dict[str, Any]) -> dict[str, str]:
         parts = " + ".join(name for name in (row["inr"], row["fitter"], row["reader"]) if name)
         return {"name": row["name"], "parts": parts, "summary": row["summary"]}
     if kind in ("fitters", "readers"):
-        fits = f"{', '.join(row['takes']).replace('*', 'any')} -> {row['gives']}"
+        fits = f"{', '.join(row['takes']).replace('*', 'any')} -> {', '.join(row['gives'])}"
         return {"name": row["name"], "backend": row["backend"], "takes -> gives": fits, "summary": row["summary"]}
     if kind == "analyses":
         return {"name": row["name"], "takes": ", ".join(row["takes"]).replace("*", "any"), "summary": row["summary"]}

@@ -176,7 +176,7 @@ def _show_part(plugin: Plugin, as_json: bool) -> None:
     rows = list(explained(validated(model, {}, plugin.kind), plugin.kind))
     if as_json:
         document = {"kind": plugin.kind, "name": plugin.name, "summary": plugin.summary, "source": plugin.source}
-        document |= {"backend": plugin.backend, "takes": list(plugin.takes), "gives": plugin.gives}  # type: ignore[dict-item]
+        document |= {"backend": plugin.backend, "takes": list(plugin.takes), "gives": list(plugin.gives)}  # type: ignore[dict-item]
         click.echo(json.dumps({**document, "distribution": entry.distribution, "explained": rows}, indent=2))
         return
     title(f"{plugin.kind} {plugin.name} ({plugin.backend}, {entry.distribution} {entry.version})")

@@ -19,7 +19,7 @@ import torch
 
 from inrbench import draws
 from inrbench.backends.jax import compilation
-from inrbench.backends.jax.training import Descended, Group, batches, descend, gradients, in_parts, named, num_parts
+from inrbench.backends.jax.training import Descended, Group, descend, gradients, in_parts, named, num_parts
 from inrbench.backends.torch import training as torch_training
 from inrbench.cell_run import CellRun
 from inrbench.errors import Interrupted, NotFinite
@@ -347,16 +347,7 @@ def test_seconds_of_compiling_are_counted_apart(monkeypatch: pytest.MonkeyPatch)
     assert 0.0 < trained(PLAIN, 1, CellRun(0)).compile_s < 60.0
 
 
-# ------------------------------------------------------------------ batches and names
-
-
-@pytest.mark.parametrize(("signals", "size"), [(12, 4), (13, 4), (3, 16), (16, 16), (7, 1)])
-def test_batches_come_in_the_pytorch_engines_order(signals: int, size: int) -> None:
-    ours, theirs = (one(signals, size, CellRun(3)) for one in (batches, torch_training.batches))
-    for step in [0, 1, 2, 9, 4, 20, 0]:
-        np.testing.assert_array_equal(ours(step), theirs(step))
-    epoch = np.concatenate([ours(step) for step in range(signals // min(size, signals))])
-    assert len(set(epoch.tolist())) == len(epoch)
+# ------------------------------------------------------------------ names
 
 
 def test_arrays_are_named_by_the_path_to_them() -> None:

@@ -1,4 +1,4 @@
-"""The PyTorch engine: schedules, clipping, batches, resumed runs and the scaled gradient."""
+"""The PyTorch engine: schedules, clipping, resumed runs and the scaled gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from inrbench import draws
 from inrbench.backends.torch.joint import scale_gradient
-from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
+from inrbench.backends.torch.training import Group, Part, descend, micro_batch
 from inrbench.cell_run import CellRun
 from inrbench.errors import Interrupted, NotFinite
 from inrbench.schedules import one_cycle, schedule
@@ -238,31 +238,7 @@ def test_each_step_is_logged_with_its_values() -> None:
     assert set(run.history[0]) == {"step", "loss", "first"}
 
 
-# ------------------------------------------------------------------ batches
-
-
-@pytest.mark.parametrize(("signals", "size"), [(12, 4), (13, 4), (3, 16), (16, 16), (7, 1)])
-def test_an_epoch_is_a_permutation_without_its_short_rest(signals: int, size: int) -> None:
-    batch = batches(signals, size, CellRun(0))
-    taken = min(size, signals)
-    per_epoch = signals // taken
-    orders = []
-    for epoch in range(3):
-        parts = [batch(epoch * per_epoch + place) for place in range(per_epoch)]
-        assert all(len(part) == taken for part in parts)
-        order = np.concatenate(parts)
-        assert len(set(order.tolist())) == len(order) == per_epoch * taken
-        assert set(order.tolist()) <= set(range(signals))
-        orders.append(order.tolist())
-    if signals > 5:
-        assert orders[0] != orders[1] != orders[2]
-
-
-def test_a_batch_is_keyed_by_seed_and_step_alone() -> None:
-    forward = [batches(20, 4, CellRun(0))(step).tolist() for step in range(15)]
-    one = batches(20, 4, CellRun(0))
-    assert [one(step).tolist() for step in reversed(range(15))] == forward[::-1]
-    assert [batches(20, 4, CellRun(1))(step).tolist() for step in range(15)] != forward
+# ------------------------------------------------------------------ steps
 
 
 def test_steps_count_whole_batches() -> None:

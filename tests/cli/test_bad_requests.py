@@ -81,7 +81,7 @@ def test_a_setting_of_the_wrong_name_type_or_range_is_refused(setting: str, mess
         (
             "pixels+digits",
             "reader=weight-transformer",
-            "reader 'weight-transformer' reads weights, but fitter 'samples' gives 'samples'; readers of 'samples': ",
+            "reader 'weight-transformer' reads weights, but fitter 'samples' gives samples; readers of ",
         ),
         ("mwt+digits", "fitter=gradient-descent", "fitter 'gradient-descent' cannot train jointly; --set joint=null "),
         ("pixels+digits", "joint.share=0.1", "fitter 'samples' cannot train jointly; --set joint=null trains in two"),

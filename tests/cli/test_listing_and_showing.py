@@ -15,7 +15,7 @@ from inrbench import metrics
 from inrbench import registry as registry_module
 from inrbench.cli import cli
 from inrbench.cli.listing import METRICS, WHAT
-from inrbench.generated import HEADINGS
+from inrbench.generation.generated import HEADINGS
 from inrbench.registry import Registry
 
 

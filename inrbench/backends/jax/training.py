@@ -23,7 +23,7 @@ from inrbench.interfaces import Run
 from inrbench.schedules import schedule
 from inrbench.settings import TrainingSettings
 
-__all__ = ["Descended", "Group", "Loss", "batches", "descend", "gradients", "in_parts", "named", "num_parts"]
+__all__ = ["Descended", "Group", "Loss", "descend", "gradients", "in_parts", "named", "num_parts"]
 
 #: Any tree of arrays, such as an Equinox module without static fields that change.
 Tree = Any
@@ -53,22 +53,6 @@ class Descended:
 
     parameters: dict[str, Tree]
     compile_s: float
-
-
-def batches(num_signals: int, batch_size: int, run: Run) -> Callable[[int], Array]:
-    """A function from the step to the indices of its batch: each epoch a keyed permutation, a short rest left out."""
-    size = min(batch_size, num_signals)
-    per_epoch = num_signals // size
-    order: dict[int, Array] = {}
-
-    def batch(step: int) -> Array:
-        epoch, place = divmod(step, per_epoch)
-        if epoch not in order:
-            order.clear()
-            order[epoch] = run.rng("order", epoch).permutation(num_signals)
-        return order[epoch][place * size : (place + 1) * size]
-
-    return batch
 
 
 def num_parts(most: int | None, num_signals: int, activation_bytes: int, device: str) -> int:

@@ -14,10 +14,11 @@ from inrbench.backends.torch.copies import augment
 from inrbench.backends.torch.fields import coords_of
 from inrbench.backends.torch.observed import DrawnSignals, GridOfSignals, Observed
 from inrbench.backends.torch.precision import check_agreement, mixed_precision
-from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
+from inrbench.backends.torch.training import Group, Part, descend, micro_batch
 from inrbench.domains import Array
 from inrbench.errors import Refused
 from inrbench.interfaces import Head, Run, Trained
+from inrbench.schedules import batches
 from inrbench.settings import Augmentation, SignalTrainingSettings
 from inrbench.signals import DrawableSignals, Signals
 

@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from inrbench.backends.torch.draws import init_linears, torch_generator
 from inrbench.backends.torch.precision import check_agreement, mixed_precision
-from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
+from inrbench.backends.torch.training import Group, Part, descend, micro_batch
 from inrbench.errors import BadSetting
 from inrbench.interfaces import ReaderFacts, Run
 from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
+from inrbench.schedules import batches
 from inrbench.settings import Settings, TrainingSettings, setting
 
 __all__ = ["Network", "ReaderSettings", "Stages", "TorchClassifier"]

@@ -16,7 +16,7 @@ from inrbench.interfaces import Run
 from inrbench.schedules import schedule
 from inrbench.settings import TrainingSettings
 
-__all__ = ["Group", "Part", "batches", "descend", "micro_batch"]
+__all__ = ["Group", "Part", "descend", "micro_batch"]
 
 #: Part of a step's batch: (its share of the batch, its loss, values to log).
 Part = tuple[float, Tensor, Mapping[str, Tensor]]
@@ -34,22 +34,6 @@ class Group:
     name: str
     parameters: Mapping[str, Tensor]
     lr: float
-
-
-def batches(num_signals: int, batch_size: int, run: Run) -> Callable[[int], Array]:
-    """A function from the step to the indices of its batch: each epoch a keyed permutation, a short rest left out."""
-    size = min(batch_size, num_signals)
-    per_epoch = num_signals // size
-    order: dict[int, Array] = {}
-
-    def batch(step: int) -> Array:
-        epoch, place = divmod(step, per_epoch)
-        if epoch not in order:
-            order.clear()
-            order[epoch] = run.rng("order", epoch).permutation(num_signals)
-        return order[epoch][place * size : (place + 1) * size]
-
-    return batch
 
 
 def micro_batch(most: int | None, num_signals: int, activation_bytes: int, device: str) -> int:

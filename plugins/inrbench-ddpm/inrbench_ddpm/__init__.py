@@ -31,7 +31,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_ddpm.ddpm:DDPM",
             settings="inrbench_ddpm.settings:DDPMSettings",
             takes=("latent", "latent-grid"),
-            gives="representations",
+            gives=("representations",),
             source=SOURCE,
             citation=CITATION,
         ),
@@ -44,7 +44,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_ddpm.cnn:CNNReader",
             settings="inrbench_ddpm.settings:CNNSettings",
             takes=("samples",),
-            gives="classes",
+            gives=("classes",),
         ),
         Plugin(
             kind="reader",
@@ -55,7 +55,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_ddpm.inception:Inception",
             settings="inrbench_ddpm.settings:InceptionSettings",
             takes=("samples",),
-            gives="features",
+            gives=("features",),
             source="Szegedy et al., arXiv 1512.00567; FID: Heusel et al., arXiv 1706.08500",
         ),
     ]

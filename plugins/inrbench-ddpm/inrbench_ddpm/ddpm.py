@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from inrbench.backends.torch.draws import torch_generator
 from inrbench.backends.torch.precision import check_agreement, mixed_precision
-from inrbench.backends.torch.training import Group, Part, batches, descend, micro_batch
+from inrbench.backends.torch.training import Group, Part, descend, micro_batch
 from inrbench.errors import BadSetting, NotFinite, Refused
 from inrbench.interfaces import ReaderFacts, Run
 from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
+from inrbench.schedules import batches
 from inrbench.signals import SignalSpec
 from inrbench_ddpm.denoising import Denoiser, init_network
 from inrbench_ddpm.diffusion import Diffusion, time_step_probabilities

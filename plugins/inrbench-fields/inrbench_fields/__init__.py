@@ -48,7 +48,7 @@ def inrbench_fitters() -> list[Plugin]:
         target="inrbench_fields.gradient_descent:GradientDescent",
         settings="inrbench_fields.settings:GradientDescentSettings",
         takes=("grid", "points"),
-        gives="weights",
+        gives=("weights",),
         needs_inr=True,
     )
     return [torch, replace(torch, backend="jax", target="inrbench_fields.gradient_descent_jax:GradientDescent")]

@@ -72,7 +72,7 @@ def inrbench_fitters() -> list[Plugin]:
             target="inrbench_functa.latent_meta_sgd:LatentMetaSGD",
             settings="inrbench_functa.settings:LatentMetaSGDSettings",
             takes=("grid", "points"),
-            gives="latent",
+            gives=("latent", "latent-grid"),
             needs_inr=True,
             uses=("scipy",),
             source=SOURCE,

@@ -20,11 +20,12 @@ from inrbench.backends.jax.device import device_of
 from inrbench.backends.jax.fields import coords_of
 from inrbench.backends.jax.observed import Observer, Shard, num_drawn, observer, shards
 from inrbench.backends.jax.precision import check_agreement
-from inrbench.backends.jax.training import Group, batches, descend, gradients, in_parts, named, num_parts
+from inrbench.backends.jax.training import Group, descend, gradients, in_parts, named, num_parts
 from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import Refused
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
+from inrbench.schedules import batches
 from inrbench.signals import Signals, SignalSpec
 from inrbench_functa.inner_loop import InnerLoop
 from inrbench_functa.settings import LatentMetaSGDSettings

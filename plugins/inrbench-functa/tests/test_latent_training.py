@@ -16,12 +16,13 @@ import torch
 from inrbench_functa.latent_meta_sgd import LatentMetaSGD
 
 from inrbench.backends.jax import precision
-from inrbench.backends.jax.training import batches, named
+from inrbench.backends.jax.training import named
 from inrbench.backends.torch.copies import augment
 from inrbench.cell_run import CellRun
 from inrbench.domains import Array
 from inrbench.errors import Interrupted, Refused
 from inrbench.interfaces import Trained
+from inrbench.schedules import batches
 from inrbench.settings import Augmentation
 from inrbench.signals import GridSignals
 

@@ -20,7 +20,7 @@ def _record(
         summary=summary,
         target=f"inrbench_images.{module}:{stem}",
         settings=f"inrbench_images.{module}:{stem}Settings",
-        gives="grid",
+        gives=("grid",),
         uses=uses,
         scheme=scheme,
         source=source,

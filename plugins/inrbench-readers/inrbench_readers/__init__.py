@@ -55,7 +55,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_readers.mlp:MLPReader",
             settings="inrbench_readers.settings:MLPSettings",
             takes=("*",),
-            gives="classes",
+            gives=("classes",),
             joint=True,
         ),
         Plugin(
@@ -67,7 +67,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_readers.latent_mlp:LatentMLPReader",
             settings="inrbench_readers.settings:LatentMLPSettings",
             takes=("latent", "latent-grid", "weights", "samples"),
-            gives="classes",
+            gives=("classes",),
             joint=True,
             source="Dupont et al., From data to functa, arXiv 2201.12204",
             citation=FUNCTA_CITATION,
@@ -81,7 +81,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_readers.latent_transformer:LatentTransformerReader",
             settings="inrbench_readers.settings:LatentTransformerSettings",
             takes=("latent", "latent-grid", "samples"),
-            gives="classes",
+            gives=("classes",),
             joint=True,
             source="Bauer et al., Spatial Functa, arXiv 2302.03130",
             citation=SPATIAL_FUNCTA_CITATION,
@@ -94,7 +94,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_readers.linear_probe:LinearProbe",
             settings="inrbench_readers.settings:LinearProbeSettings",
             takes=("*",),
-            gives="classes",
+            gives=("classes",),
             uses=("scipy",),
         ),
         Plugin(
@@ -105,7 +105,7 @@ def inrbench_readers() -> list[Plugin]:
             target="inrbench_readers.knn:KNN",
             settings="inrbench_readers.settings:KNNSettings",
             takes=("*",),
-            gives="classes",
+            gives=("classes",),
         ),
         _nfn("nfn-np", "NPReader", "the neurons of all layers, inputs and outputs too, being interchangeable"),
         _nfn("nfn-hnp", "HNPReader", "the hidden neurons being interchangeable"),
@@ -125,7 +125,7 @@ def inrbench_fitters() -> list[Plugin]:
             target="inrbench_readers.samples:Samples",
             settings="inrbench_readers.settings:SamplesSettings",
             takes=("grid",),
-            gives="samples",
+            gives=("samples",),
         )
     ]
 
@@ -171,7 +171,7 @@ def _nfn(name: str, target: str, symmetry: str) -> Plugin:
         target=f"inrbench_readers.nfn:{target}",
         settings="inrbench_readers.settings:NFNSettings",
         takes=("weights",),
-        gives="classes",
+        gives=("classes",),
         uses=("nfn",),
         joint=True,
         source=NFN_SOURCE,

@@ -21,7 +21,7 @@ def inrbench_datasets() -> Iterable[Plugin]:
             summary="12,311 CAD models of 40 classes, as unsigned distance functions",
             target="inrbench_shapes.modelnet:ModelNet40",
             settings="inrbench_shapes.modelnet:ModelNet40Settings",
-            gives="points",
+            gives=("points",),
             uses=("scipy", "trimesh"),
             source="arXiv:1406.5670",
             citation=MODELNET,

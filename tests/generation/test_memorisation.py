@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inrbench import draws
-from inrbench.memorisation import distinct, expected_distinct, nearest
+from inrbench.generation.memorisation import distinct, expected_distinct, nearest
 
 IMAGES = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 CLASSES = np.array([0, 0, 1, 1])

@@ -7,8 +7,8 @@ import platform
 from pathlib import Path
 
 from inrbench.errors import Refused
-from inrbench.generated import ROWS_OF, Generated
-from inrbench.generation import Generation
+from inrbench.generation.generated import ROWS_OF, Generated
+from inrbench.generation.planned import Generation
 from inrbench.provenance import cpu_model
 from inrbench.records import SCHEMA, now, write_record
 from inrbench.registry import registry

@@ -17,12 +17,12 @@ from inrbench.artefact import Artefact
 from inrbench.cell_run import CellRun
 from inrbench.domains import Array
 from inrbench.errors import NotFinite
-from inrbench.frechet import gaussian_rows
-from inrbench.generation import Generation
+from inrbench.generation.frechet import gaussian_rows
+from inrbench.generation.planned import Generation
+from inrbench.generation.scores import Scores, quota
 from inrbench.interfaces import Findings, Generator, Trained
 from inrbench.render import picture
 from inrbench.representations import Representations
-from inrbench.sample_scores import Scores, quota
 from inrbench.stages import Stages, cache_folder
 
 __all__ = ["ROWS_OF", "Generated", "generate", "samples_picture", "save_samples"]

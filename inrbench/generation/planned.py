@@ -129,10 +129,10 @@ def plan_generation(
 def _generator(name: str, artefact: Artefact, known: Registry) -> Plugin:
     plugin = cast(Plugin, known.find("reader", name))
     kind = artefact.layout.kind
-    fitting = [r.name for r in known.all("reader") if r.gives == "representations" and {"*", kind} & {*r.takes}]
-    if plugin.gives != "representations":
+    fitting = [r.name for r in known.all("reader") if "representations" in r.gives and r.reads(kind)]
+    if "representations" not in plugin.gives:
         raise Refused(f"reader {name!r} does not generate; readers that do: {', '.join(fitting) or 'none installed'}")
-    if not {"*", kind} & {*plugin.takes}:
+    if not plugin.reads(kind):
         raise Refused(
             f"reader {name!r} reads {', '.join(plugin.takes)}, but {artefact.folder} holds {kind!r}; generators of "
             f"{kind!r}: {', '.join(fitting) or 'none installed'}"
@@ -154,7 +154,7 @@ def _extractor(text: str | None, known: Registry) -> tuple[Plugin, Settings] | N
     if text is None or text == CLASSIFIER:
         return None
     name, colon, file = text.partition(":")
-    names = [one.name for one in known.all("reader") if one.gives == "features"]
+    names = [one.name for one in known.all("reader") if "features" in one.gives]
     if not colon or name not in names:
         allowed = ", ".join([CLASSIFIER, *(f"{one}:FILE" for one in names)])
         raise UsageError(f"--extractor {text!r}: allowed are {allowed}")

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from inrbench import draws
-from inrbench.frechet import frechet_distance, gaussian_rows
+from inrbench.generation.frechet import frechet_distance, gaussian_rows
 
 
 def rows(count: int, size: int, seed: int = 0) -> np.ndarray:

@@ -16,11 +16,11 @@ from inrbench.artefact import Artefact, Split
 from inrbench.cell_run import CellRun
 from inrbench.domains import Array
 from inrbench.errors import BadSetting, Refused, UnknownName, UsageError
-from inrbench.generated import ROWS_OF, Generated, generate, samples_picture, save_samples
-from inrbench.generation import plan_generation
+from inrbench.generation.generated import ROWS_OF, Generated, generate, samples_picture, save_samples
+from inrbench.generation.planned import plan_generation
+from inrbench.generation.scores import Scores, quota
 from inrbench.render import GAP, SMALLEST_SIDE
 from inrbench.representations import Layout, Representations
-from inrbench.sample_scores import Scores, quota
 from inrbench.signals import GridSignals, PartSpec, SignalSpec
 
 SPEC = SignalSpec((PartSpec("grid", (4, 4), 2, 1),), num_classes=2, class_names=("left", "right"))

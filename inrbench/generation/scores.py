@@ -18,10 +18,10 @@ from inrbench.arrays import digest_of
 from inrbench.cell_run import CellRun
 from inrbench.domains import Array, Grid
 from inrbench.errors import Refused
-from inrbench.frechet import frechet_distance
+from inrbench.generation.frechet import frechet_distance
+from inrbench.generation.memorisation import distinct, expected_distinct, nearest
 from inrbench.interfaces import Reader, Trained
 from inrbench.keys import reading_ingredients, reading_keys
-from inrbench.memorisation import distinct, expected_distinct, nearest
 from inrbench.plugin import Plugin
 from inrbench.representations import Layout, NeuralDataSet, Representations
 from inrbench.selection import INDEX_SEED
