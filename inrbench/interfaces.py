@@ -147,6 +147,16 @@ class SubsamplingFitter(Fitter, Protocol):
 
 
 @runtime_checkable
+class CompilingFitter(Fitter, Protocol):
+    """A fitter that compiles while it fits and queries: what that takes is told apart from the work."""
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds of compiling in `fit` and `query`, so far."""
+        ...
+
+
+@runtime_checkable
 class SteppingFitter(Fitter, Protocol):
     """A fitter that adapts in steps, whose way can be looked at."""
 

@@ -82,6 +82,20 @@ class HoldingOut(MeanFitter):
         return [np.array(points[one], dtype=np.int64) for one in signals.ids.tolist()]
 
 
+class Compiling(MeanFitter):
+    """Says that each call of `fit` compiled for 100 s, and each of `query` for 10."""
+
+    compile_s = 0.0
+
+    def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
+        self.compile_s += 100.0
+        yield from super().fit(signals, run)
+
+    def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
+        self.compile_s += 10.0
+        yield from super().query(rows, domain, run)
+
+
 class NearestMean:
     """Reads a mean as the class whose training signals have the nearest one."""
 
@@ -164,6 +178,13 @@ def test_the_costs_tell_fitting_and_reading_apart() -> None:
     assert costs["bytes_per_signal"] == 4.0
     assert costs["fit_s_per_signal"] == pytest.approx(run.seconds["fit"] / 20)
     assert run.seconds.keys() == {"train", "fit_train", "read_train", "fit", "query", "read"}
+
+
+def test_compiling_is_told_apart_from_fitting_and_querying() -> None:
+    outcome, run = go(Compiling(), NearestMean())
+    assert outcome.costs["compile_s"] == pytest.approx(330.0, abs=1.0)  # three splits, and three shards to query
+    assert run.seconds["fit"] + 100.0 == pytest.approx(0.0, abs=1.0)  # the 100 s were never spent
+    assert run.seconds["query"] + 30.0 == pytest.approx(0.0, abs=1.0)
 
 
 def test_two_stages_fit_both_splits_and_read_the_scored_one() -> None:
