@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 #: The settings that are compared, on CIFAR-10's shape.
 CELLS: dict[str, dict[str, Any]] = {
-    "functa": {"method": "functa", "batch": 4, "overrides": {"inr": {"latent_dim": 512}}},
+    "functa": {"method": "functa", "batch": 16, "overrides": {"inr": {"latent_dim": 512}}},
     "spatial-functa": {"method": "spatial-functa", "batch": 8, "overrides": {}},
 }
 
@@ -134,7 +134,7 @@ def main() -> None:
     """Time the forms in turn and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cell", nargs="+", default=list(CELLS), choices=CELLS)
-    parser.add_argument("--batch", type=int, help="images at once; 4 for functa, 8 for spatial functa")
+    parser.add_argument("--batch", type=int, help="images at once; 16 for functa, 8 for spatial functa")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=num_threads())
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
