@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 __all__ = ["Progress", "Task", "duration"]
@@ -26,13 +26,25 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Where tasks show how far they are. ``quicker`` names a profile that would take less work, for estimates."""
+    """Where tasks show how far they are.
 
-    def __init__(self, *, quiet: bool = False, quicker: str = "", stream: TextIO | None = None) -> None:
+    ``quicker`` names a profile that would take less work, for estimates; ``watch`` is told, at every step, a task's
+    name, the steps done and all of them, the seconds left, and the latest values.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        quicker: str = "",
+        stream: TextIO | None = None,
+        watch: Callable[[str, int, int, float, dict[str, float]], None] | None = None,
+    ) -> None:
         self.stream = stream or sys.stderr
         self.quiet = quiet
         self.quicker = quicker
         self.notes: dict[str, float] = {}
+        self.watch = watch
         self._bars: Any = None
         self._tasks = 0
 
@@ -113,6 +125,8 @@ class Task:
             self.estimated = True
             if left > LONG_S:
                 self._estimate(per_step, left)
+        if self.owner.watch is not None:
+            self.owner.watch(self.name, self.done, self.total, left, self.owner.notes)
         if self.bar is not None:
             notes = "  ".join(f"{name} {value:.4g}" for name, value in self.owner.notes.items())
             self.owner._bars.update(self.bar, completed=self.done, notes=notes)

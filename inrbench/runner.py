@@ -1,36 +1,24 @@
-"""Runs cells: checks all of them before the first starts, runs one after the other, ends each in a record."""
+"""Plans cells: checks all of them before the first starts, and finds what is done already. `run_cells` runs them."""
 
 from __future__ import annotations
 
 import os
-import platform
-import threading
-import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from inrbench import memory
-from inrbench.cell_run import CellRun, stop_on_signals
-from inrbench.cells import Built, Cell, build_dataset
+from inrbench.cells import Cell, build_dataset
 from inrbench.data import OpenedData, open_dataset
-from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError, Refused, UsageError
-from inrbench.facts import facts_of
+from inrbench.errors import RecordError, Refused, UsageError
 from inrbench.keys import stage_ingredients, stage_keys
-from inrbench.pipeline import Outcome, run_cell
-from inrbench.progress import Progress, duration
-from inrbench.provenance import commit, cpu_model, versions
-from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
-from inrbench.registry import registry
-from inrbench.selection import Selected, select
-from inrbench.stages import Stages, cache_folder
+from inrbench.progress import duration
+from inrbench.records import file_stem, read_record, write_record
+from inrbench.selection import select
 
 __all__ = ["Options", "Planned", "check_folder", "devices_of", "num_threads", "plan", "run_cells", "with_record"]
 
 QUICKER = {"paper": "`--profile laptop` takes less", "laptop": "`--profile smoke` takes seconds", "smoke": ""}
-LOGGED_POINTS = 50
 
 
 @dataclass(frozen=True)
@@ -44,6 +32,13 @@ class Options:
     threads: int | None = None
     rerun: bool = False  # run also what has a record; stages that are kept are done again too
     keep: bool = True  # keep finished stages and checkpoints in the cache
+    isolate: bool = True  # each cell in a process of its own
+    jobs: int = 1  # cells at once
+    per_gpu: int = 1  # of them on one GPU
+    timeout: float | None = None  # seconds after which a cell is killed
+    memory: int | None = None  # resident bytes of a cell's processes beyond which they are killed
+    retry: tuple[str, ...] | None = None  # statuses of failures to run again; all if None
+    logs: bool = False  # keep what cells print, also of those that went well
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,11 @@ class Planned:
     def key(self) -> str:
         """What the record is filed under."""
         return self.keys["score"]
+
+    def code(self) -> list[str]:
+        """The modules whose source is part of its keys."""
+        stages = stage_ingredients(self.cell, self.data.checksum, self.device.partition(":")[0])
+        return sorted({module for stage in stages.values() for module in stage["code"]})
 
 
 def num_threads(asked: int | None = None) -> int:
@@ -107,6 +107,10 @@ def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
 
     Needs no data. Raises UsageError with one line.
     """
+    if options.isolate:
+        from inrbench.execution.checking import devices_checked
+
+        return devices_checked(cells, options.device)
     devices: list[str] = []
     built: set[str] = set()
     for cell in cells:
@@ -118,11 +122,15 @@ def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
     return devices
 
 
+def plan_one(cell: Cell, options: Options, device: str) -> Planned:
+    """A cell that was checked before, on its data as they lie there now."""
+    return with_record(cell, _opened(cell, options), device, options)
+
+
 def with_record(cell: Cell, data: OpenedData, device: str, options: Options) -> Planned:
     """The cell on ``data``, of which the name and the checksum count here, with the record that exists of it."""
     one = Planned(cell, data, device, stage_keys(cell, data.checksum, device.partition(":")[0]))
-    path = options.records / f"{file_stem(one.name, one.key)}.json"
-    return replace(one, record=_existing(path, one.key))
+    return replace(one, record=existing(one, options))
 
 
 def run_cells(
@@ -130,128 +138,31 @@ def run_cells(
 ) -> list[dict[str, Any]]:
     """Run the cells that have no good record yet; returns the record of each, in order, failures too.
 
-    Ctrl-C checkpoints the running cell, records it as interrupted, and leaves the rest undone.
+    Each in a process of its own, or all in this one (``options.isolate``). Ctrl-C checkpoints what runs, records it as
+    interrupted, and leaves the rest undone.
     """
-    records: list[dict[str, Any]] = []
-    stop = threading.Event()
-    with stop_on_signals(stop):
-        for number, one in enumerate(planned, 1):
-            title = f"[{number}/{len(planned)}] {one.name}" + (f" ({one.cell.label})" if one.cell.label else "")
-            done = one.record if one.record is not None and one.record["status"] == "ok" else None
-            if done is not None and not options.rerun:
-                report(f"{title}: done before")
-                records.append(_with_published(done, one.cell, options))
-                continue
-            report(title)
-            record = _run(one, options, stop, quiet)
-            report(_summary(record))
-            records.append(record)
-            if record["status"] == Interrupted.status:
-                break
-    return records
+    if options.isolate:
+        from inrbench.execution.local import run_locally
+
+        return run_locally(planned, options, report, quiet)
+    from inrbench.execution.here import run_here
+
+    return run_here(planned, options, report, quiet)
 
 
-def _with_published(record: dict[str, Any], cell: Cell, options: Options) -> dict[str, Any]:
+def to_do(one: Planned, options: Options) -> bool:
+    """Whether a cell is to be run, as far as its record tells: it has no good one, and not one of a failure to keep."""
+    if one.record is None or options.rerun:
+        return True
+    status = one.record["status"]
+    return status != "ok" and (options.retry is None or status in options.retry)
+
+
+def with_published(record: dict[str, Any], cell: Cell, options: Options) -> dict[str, Any]:
     """The record with the published values that the cell carries: it may have been made before a sweep named them."""
     if cell.published is None or record.get("published") == cell.published:
         return record
     return read_record(write_record(options.records, {**record, "published": cell.published}))
-
-
-def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> dict[str, Any]:
-    """One cell, ending in a written record whatever happens."""
-    cell = one.cell
-    threads = num_threads(options.threads)
-    hooks = registry()
-    document = _described(one, threads)
-    hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
-    progress = Progress(quiet=quiet, quicker=QUICKER[cell.profile])
-    run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop)
-    started = time.perf_counter()
-    vectors: Mapping[str, Any] = {}
-    try:
-        outcome, selected, built = _outcome(one, options, run)
-        document |= {"status": "ok", "metrics": outcome.metrics, "costs": outcome.costs}
-        document["facts"] = facts_of(cell, built.fitter.facts(), selected)
-        vectors = outcome.vectors
-    except InrbenchError as error:
-        document |= {"status": error.status, "reason": str(error)}
-    except KeyboardInterrupt:
-        document |= {"status": Interrupted.status, "reason": "stopped at once; the last checkpoint is kept"}
-    except Exception as error:
-        memory_gone = isinstance(error, MemoryError) or cell.engine().is_out_of_memory(error)
-        status = OutOfMemory.status if memory_gone else "crash"
-        document |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
-        document["traceback"] = traceback.format_exc()
-    # stages that were kept count as if they were done now
-    document["costs"]["total_s"] = max(time.perf_counter() - started, sum(run.seconds.values()))
-    device_peak = cell.engine().peak_memory_bytes(one.device)
-    document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
-    document["finished"] = now()
-    every = max(1, -(-len(run.history) // LOGGED_POINTS))
-    document["log"] = run.history[::every]
-    document = read_record(write_record(options.records, document, vectors))
-    hooks.notify("inrbench_cell_finished", record=document)
-    return document
-
-
-def _outcome(one: Planned, options: Options, run: CellRun) -> tuple[Outcome, Selected, Built]:
-    one.cell.engine().prepare(one.device, run.threads)
-    memory.reset_peak()
-    built = one.cell.build()
-    selected = select(one.data.splits, one.cell.data_settings, one.cell.seed)
-    stages = Stages(cache_folder() / "stages" if options.keep else None, one.keys)
-    if options.rerun:
-        stages.forget()
-    share = None if one.cell.joint is None else one.cell.joint.share
-    return run_cell(built.fitter, built.reader, share, selected, run, stages), selected, built
-
-
-STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
-
-
-def _described(one: Planned, threads: int) -> dict[str, Any]:
-    """What a record holds whatever the outcome: all that repeats the cell."""
-    cell = one.cell
-    entries = {
-        part: registry().entry(plugin.kind, cell.dataset if part == "data" else plugin.name, backend=_backend(plugin))
-        for part, plugin in cell.plugins.items()
-        if plugin is not None
-    }
-    return {
-        "schema": SCHEMA,
-        "cell": one.name,
-        "label": cell.label,
-        "key": one.key,
-        "keys": dict(one.keys),
-        "ingredients": stage_ingredients(cell, one.data.checksum, one.device.partition(":")[0]),
-        "method": cell.method.name,
-        "dataset": one.data.name,
-        "profile": cell.profile,
-        "seed": cell.seed,
-        "settings": cell.tree(),
-        **({} if cell.published is None else {"published": cell.published}),
-        "plugins": {part: f"{entry.distribution} {entry.version}" for part, entry in entries.items()},
-        "data": {"checksum": one.data.checksum, "official": one.data.official},
-        "versions": versions(),
-        "commit": commit(),
-        "machine": {
-            "device": one.device,
-            "threads": threads,
-            "cpu": cpu_model(),
-            "system": platform.system(),
-            **cell.engine().device_facts(one.device),
-        },
-        "started": now(),
-        "status": "failed",
-        "reason": "",
-        "metrics": {},
-        "costs": {},
-    }
-
-
-def _backend(plugin: Any) -> str | None:
-    return None if plugin.kind == "dataset" else plugin.backend
 
 
 def _opened(cell: Cell, options: Options) -> OpenedData:
@@ -261,14 +172,17 @@ def _opened(cell: Cell, options: Options) -> OpenedData:
     return open_dataset(cell.dataset, dataset, options.data_root, unofficial=options.unofficial)
 
 
-def _existing(path: Path, key: str) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        record = read_record(path)
-    except RecordError:
-        return None  # damaged: the cell runs again and replaces it
-    return record if record["key"] == key else None
+def existing(one: Planned, options: Options) -> dict[str, Any] | None:
+    """The cell's record, as it is on the disk now; the good one where there are two. A damaged one counts as none."""
+    stem = file_stem(one.name, one.key)
+    for path in (options.records / f"{stem}.json", options.records / f"{stem}.failed.json"):
+        try:
+            record = read_record(path)
+        except RecordError:
+            continue  # there is none, or it is damaged: the cell runs again and replaces it
+        if record["key"] == one.key:
+            return record
+    return None
 
 
 def check_folder(folder: Path) -> None:
@@ -284,7 +198,7 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
-def _summary(record: Mapping[str, Any]) -> str:
+def summary(record: Mapping[str, Any]) -> str:
     """One line on how a cell ended."""
     spent = duration(record["costs"]["total_s"])
     if record["status"] != "ok":
@@ -296,3 +210,8 @@ def _summary(record: Mapping[str, Any]) -> str:
     if "psnr_db" in metrics:
         shown.append(f"PSNR {metrics['psnr_db']:.2f} dB")
     return f"  {', '.join(shown) or 'done'}, in {spent}"
+
+
+def title(one: Planned, number: int, count: int) -> str:
+    """``[2/12] mwt+digits-laptop-s0 (rate 3e-4)``."""
+    return f"[{number}/{count}] {one.name}" + (f" ({one.cell.label})" if one.cell.label else "")

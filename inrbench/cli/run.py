@@ -11,6 +11,7 @@ import click
 
 from inrbench.cli import suggestions
 from inrbench.cli.lazy import say
+from inrbench.cli.limits import DURATION, SIZE, statuses
 from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, RECORDS, SEEDS, SET, assignments
 from inrbench.cli.tables import show_table
 
@@ -27,7 +28,18 @@ __all__ = ["run"]
 @SEEDS
 @SET
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where cells compute.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all of this process's cores if not given.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads a cell; the cores, shared by --jobs, if not given."
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at once.")
+@click.option("--per-gpu", type=click.IntRange(min=1), default=1, show_default=True, help="Of them on one GPU.")
+@click.option(
+    "--timeout", type=DURATION, metavar="90s|10m|2h", help="Kill a cell that takes longer; a later run goes on."
+)
+@click.option("--memory", type=SIZE, metavar="800M|16G", help="Kill a cell whose processes grow beyond this.")
+@click.option("--retry", callback=statuses, metavar="STATUS,...|none", help="Failures to run again: all if not given.")
+@click.option("--log", "logs", is_flag=True, help="Keep what each cell prints, in RECORDS/.logs.")
+@click.option("--in-process", is_flag=True, help="No process for each cell: for a debugger.")
 @DATA_ROOT
 @RECORDS
 @click.option("--unofficial-data", is_flag=True, help="Run data that is not the official one, and mark it everywhere.")
@@ -43,6 +55,13 @@ def run(
     settings: Sequence[str],
     device: str,
     threads: int | None,
+    jobs: int,
+    per_gpu: int,
+    timeout: float | None,
+    memory: int | None,
+    retry: tuple[str, ...] | None,
+    logs: bool,
+    in_process: bool,
     data_root: Path | None,
     records: Path,
     unofficial_data: bool,
@@ -60,15 +79,32 @@ def run(
       inrbench run mwt+cifar10 --set fitter.steps=4      another number of inner steps
       inrbench run siren+folder:~/photos --set data.size=64
       inrbench run leaderboards/quick.yaml --dry-run     what is there, what is missing
+      inrbench run sweep.yaml --jobs 4 --timeout 2h --memory 16G
 
-    A cell that has a good record is not run again, and Ctrl-C keeps a checkpoint: the same command goes on from there.
-    The exit status is 0 where all cells are ok, 1 where one failed, 2 where the request is wrong, 130 after Ctrl-C.
+    Each cell runs in a process of its own: whatever happens to it, it ends in a record that says so, and the others go
+    on. A cell that has a good record is not run again, and Ctrl-C keeps a checkpoint: the same command goes on from
+    there. Several runs over one folder of records, on several machines too, share the cells. The exit status is 0 where
+    all cells are ok, 1 where one failed, 2 where the request is wrong, 130 after Ctrl-C.
     """  # noqa: D301
     from inrbench.requests import cells_of
     from inrbench.runner import Options, plan, run_cells
 
     cells = cells_of(what, profile=profile, seeds=seeds, overrides=assignments(settings))
-    options = Options(records, data_root, unofficial_data, device, threads, rerun)
+    options = Options(
+        records,
+        data_root,
+        unofficial_data,
+        device,
+        threads,
+        rerun,
+        isolate=not in_process,
+        jobs=jobs,
+        per_gpu=per_gpu,
+        timeout=timeout,
+        memory=memory,
+        retry=retry,
+        logs=logs,
+    )
     if dry_run:
         _dry_run(cells, options, as_json)
         return

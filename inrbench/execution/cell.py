@@ -1,0 +1,152 @@
+"""One cell, run to its record; and the record of a cell whose process could not write one."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inrbench import memory
+from inrbench.cell_run import CellRun
+from inrbench.errors import InrbenchError, Interrupted, OutOfMemory
+from inrbench.facts import facts_of
+from inrbench.keys import stage_ingredients
+from inrbench.pipeline import Outcome, run_cell
+from inrbench.progress import Progress
+from inrbench.provenance import commit, cpu_model, versions
+from inrbench.records import SCHEMA, now, read_record, write_record
+from inrbench.registry import registry
+from inrbench.selection import Selected, select
+from inrbench.stages import Stages, cache_folder
+
+if TYPE_CHECKING:
+    from inrbench.cells import Built
+    from inrbench.runner import Options, Planned
+
+__all__ = ["CRASH", "TIMEOUT", "described", "died", "run_one"]
+
+#: Statuses of cells whose process did not end by itself as it should.
+CRASH, TIMEOUT = "crash", "timeout"
+LOGGED_POINTS = 50
+STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
+
+
+def run_one(
+    one: Planned,
+    options: Options,
+    threads: int,
+    stop: threading.Event,
+    progress: Progress,
+    started: Callable[[Mapping[str, Any]], None] = lambda document: None,
+) -> dict[str, Any]:
+    """Run a cell in this process; it ends in a written record whatever it raises.
+
+    ``started`` is told what the record holds before any work. Raises RecordError where the record cannot be written.
+    """
+    cell = one.cell
+    hooks = registry()
+    document = described(one, threads)
+    document["machine"] |= cell.engine().device_facts(one.device)
+    started(document)
+    hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
+    run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop)
+    start = time.perf_counter()
+    vectors: Mapping[str, Any] = {}
+    try:
+        outcome, selected, built = _outcome(one, options, run)
+        document |= {"status": "ok", "metrics": outcome.metrics, "costs": outcome.costs}
+        document["facts"] = facts_of(cell, built.fitter.facts(), selected)
+        vectors = outcome.vectors
+    except InrbenchError as error:
+        document |= {"status": error.status, "reason": str(error)}
+    except KeyboardInterrupt:
+        document |= {"status": Interrupted.status, "reason": "stopped at once; the last checkpoint is kept"}
+    except Exception as error:
+        memory_gone = isinstance(error, MemoryError) or cell.engine().is_out_of_memory(error)
+        status = OutOfMemory.status if memory_gone else CRASH
+        document |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
+        document["traceback"] = traceback.format_exc()
+    # stages that were kept count as if they were done now
+    document["costs"]["total_s"] = max(time.perf_counter() - start, sum(run.seconds.values()))
+    device_peak = cell.engine().peak_memory_bytes(one.device)
+    document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
+    document["finished"] = now()
+    every = max(1, -(-len(run.history) // LOGGED_POINTS))
+    document["log"] = run.history[::every]
+    document = read_record(write_record(options.records, document, vectors))
+    hooks.notify("inrbench_cell_finished", record=document)
+    return document
+
+
+def died(
+    document: Mapping[str, Any], folder: Path, status: str, reason: str, seconds: float, log_tail: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write the record of a cell whose process ended without one, from what was known of it before.
+
+    ``log_tail`` are the last lines that it wrote, the traceback of a fatal signal among them.
+    """
+    whole = {
+        **document,
+        "status": status,
+        "reason": reason,
+        "costs": {"total_s": seconds},
+        "finished": now(),
+        "log_tail": list(log_tail),
+    }
+    record = read_record(write_record(folder, whole))
+    registry().notify("inrbench_cell_finished", record=record)
+    return record
+
+
+def described(one: Planned, threads: int) -> dict[str, Any]:
+    """What a record holds whatever the outcome: all that repeats the cell. Needs no framework."""
+    cell = one.cell
+    entries = {
+        part: registry().entry(plugin.kind, cell.dataset if part == "data" else plugin.name, backend=_backend(plugin))
+        for part, plugin in cell.plugins.items()
+        if plugin is not None
+    }
+    return {
+        "schema": SCHEMA,
+        "cell": one.name,
+        "label": cell.label,
+        "key": one.key,
+        "keys": dict(one.keys),
+        "ingredients": stage_ingredients(cell, one.data.checksum, one.device.partition(":")[0]),
+        "method": cell.method.name,
+        "dataset": one.data.name,
+        "profile": cell.profile,
+        "seed": cell.seed,
+        "settings": cell.tree(),
+        **({} if cell.published is None else {"published": cell.published}),
+        "plugins": {part: f"{entry.distribution} {entry.version}" for part, entry in entries.items()},
+        "data": {"checksum": one.data.checksum, "official": one.data.official},
+        "versions": versions(),
+        "commit": commit(),
+        "machine": {"device": one.device, "threads": threads, "cpu": cpu_model(), "system": platform.system()},
+        "started": now(),
+        "status": "failed",
+        "reason": "",
+        "metrics": {},
+        "costs": {},
+    }
+
+
+def _outcome(one: Planned, options: Options, run: CellRun) -> tuple[Outcome, Selected, Built]:
+    one.cell.engine().prepare(one.device, run.threads)
+    memory.reset_peak()
+    built = one.cell.build()
+    selected = select(one.data.splits, one.cell.data_settings, one.cell.seed)
+    stages = Stages(cache_folder() / "stages" if options.keep else None, one.keys)
+    if options.rerun:
+        stages.forget()
+    share = None if one.cell.joint is None else one.cell.joint.share
+    return run_cell(built.fitter, built.reader, share, selected, run, stages), selected, built
+
+
+def _backend(plugin: Any) -> str | None:
+    return None if plugin.kind == "dataset" else plugin.backend

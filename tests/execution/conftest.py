@@ -1,0 +1,94 @@
+"""A package of trouble beside the installed ones, and runs of it as a user's: by the command line, in a process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from inrbench.records import read_record
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Place:
+    """A folder to run in, with its records and its cache; ``plugin`` holds the package's source."""
+
+    folder: Path
+    plugin: Path
+
+    @staticmethod
+    def settings(**values: object) -> Sequence[str]:
+        """``--set`` of the fitter's settings."""
+        return [word for key, value in values.items() for word in ("--set", f"fitter.{key}={value}")]
+
+    def environment(self) -> dict[str, str]:
+        """Of runs here."""
+        path = os.pathsep.join([str(self.plugin), os.environ.get("PYTHONPATH", "")])
+        return {
+            **os.environ,
+            "PYTHONPATH": path,
+            "INRBENCH_CACHE": str(self.folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+        }
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """``inrbench run ARGUMENTS``, going on."""
+        command = [sys.executable, "-m", "inrbench", "run", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """``inrbench run ARGUMENTS``, to its end."""
+        with self.start(*arguments) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The records, by the name of their file."""
+        return {path.name: read_record(path) for path in sorted((self.folder / "records").glob("*.json"))}
+
+    def record(self) -> dict[str, Any]:
+        """The only record."""
+        (record,) = self.records().values()
+        return record
+
+    def processes(self) -> list[psutil.Process]:
+        """What still runs here: processes with this place's cache in their environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("INRBENCH_CACHE") == str(self.folder / "cache"):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty folder and a package of trouble of its own."""
+    shutil.copytree(HERE / "trouble", tmp_path / "plugin")
+    (tmp_path / "work").mkdir()
+    return Place(tmp_path / "work", tmp_path / "plugin")
