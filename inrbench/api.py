@@ -28,12 +28,21 @@ def run(
     records: str | Path = "records",
     unofficial_data: bool = False,
     rerun: bool = False,
+    jobs: int = 1,
+    per_gpu: int = 1,
+    timeout: float | None = None,
+    memory: int | None = None,
+    retry: Sequence[str] | None = None,
+    logs: bool = False,
+    in_process: bool = False,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Run cells and return their records, one row a cell, failures too.
 
     ``what`` is ``"mwt+cifar10"``, ``"mwt,wt+mnist,digits"``, a path to a sweep file, or several of these;
-    ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again.
+    ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again. ``jobs`` cells
+    run at once, each in a process of its own unless ``in_process``; ``timeout`` is in seconds, ``memory`` in bytes, and
+    ``retry`` names the statuses of failures to run again.
     Raises UsageError before any work where the request is wrong.
     """
     import pandas as pd
@@ -43,7 +52,21 @@ def run(
     wanted = [str(what)] if isinstance(what, str | Path) else [str(one) for one in what]
     cells: list[Cell] = cells_of(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])
     root = None if data_root is None else Path(data_root)
-    options = Options(Path(records), root, unofficial_data, device, threads, rerun)
+    options = Options(
+        Path(records),
+        root,
+        unofficial_data,
+        device,
+        threads,
+        rerun,
+        isolate=not in_process,
+        jobs=jobs,
+        per_gpu=per_gpu,
+        timeout=timeout,
+        memory=memory,
+        retry=None if retry is None else tuple(retry),
+        logs=logs,
+    )
     report = (lambda line: None) if quiet else print
     found = run_cells(plan(cells, options), options, report, quiet=quiet)
     return pd.DataFrame([dict(flatten({k: v for k, v in record.items() if k != "log"})) for record in found])

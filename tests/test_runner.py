@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from inrbench import cells, facts, keys, runner
+from inrbench import cells, facts, keys
 from inrbench.cells import Cell
 from inrbench.errors import BadData, OutOfMemory, UsageError
+from inrbench.execution import cell as execution_of_a_cell
 from inrbench.records import read_records, vectors_of
 from inrbench.registry import Registry
 from inrbench.runner import Options, num_threads, plan, run_cells
@@ -166,7 +167,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture
 def world(package: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The fake plugins and an empty cache; returns the module that notes what was called."""
-    for module in (cells, keys, runner):
+    for module in (cells, keys, execution_of_a_cell):
         monkeypatch.setattr(module, "registry", lambda: package)
     monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path / "cache"))
     code = importlib.import_module(f"{NAME}.code")
@@ -178,7 +179,7 @@ def world(package: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
-    return Options(tmp_path / "records", device="cpu", threads=1)
+    return Options(tmp_path / "records", isolate=False, device="cpu", threads=1)
 
 
 def cell(fails: str = "", method: str = "mean", seed: int = 0, **data: Any) -> Cell:
@@ -229,7 +230,7 @@ def test_published_values_of_a_cell_are_in_its_record_and_in_one_made_before(
     assert go(options, cell()) == list(read_records(options.records)) == [{**without, "published": values}]
     assert vectors_of(options.records, without)["mse"].shape == (4,)
     assert world.CALLS == ["train"]
-    (made,) = go(Options(options.records, device="cpu", threads=1, rerun=True), published)
+    (made,) = go(Options(options.records, isolate=False, device="cpu", threads=1, rerun=True), published)
     assert made["published"] == values
 
 
@@ -247,20 +248,20 @@ def test_a_record_says_whether_training_saw_augmented_copies(augmentation: dict[
 
 def test_rerun_does_the_cell_and_all_its_stages_again(world: ModuleType, options: Options) -> None:
     go(options, cell())
-    go(Options(options.records, device="cpu", threads=1, rerun=True), cell())
+    go(Options(options.records, isolate=False, device="cpu", threads=1, rerun=True), cell())
     assert world.CALLS == ["train", "train"]
 
 
 def test_a_kept_stage_is_not_done_again_for_another_record(world: ModuleType, options: Options, tmp_path: Path) -> None:
     go(options, cell())
-    go(Options(tmp_path / "elsewhere", device="cpu", threads=1), cell())
+    go(Options(tmp_path / "elsewhere", isolate=False, device="cpu", threads=1), cell())
     go(options, cell(method="sign"), cell(test_size=2))
     assert world.CALLS == ["train", "read"]
 
 
 def test_without_keeping_every_stage_is_done_again(world: ModuleType, options: Options, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        go(Options(tmp_path / folder, device="cpu", threads=1, keep=False), cell())
+        go(Options(tmp_path / folder, isolate=False, device="cpu", threads=1, keep=False), cell())
     assert world.CALLS == ["train", "train"]
     assert not (tmp_path / "cache" / "stages").exists()
 
@@ -357,14 +358,14 @@ def test_damaged_data_stops_everything_before_it_runs(world: ModuleType, options
 
 def test_a_device_that_is_not_there_is_refused(world: ModuleType, options: Options) -> None:
     with pytest.raises(UsageError, match="device 'cuda': this cell runs in NumPy, on the cpu alone"):
-        plan([cell()], Options(options.records, device="cuda"))
+        plan([cell()], Options(options.records, isolate=False, device="cuda"))
 
 
 def test_records_that_cannot_be_written_are_one_line_before_anything_runs(world: ModuleType, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the folder should be")
     with pytest.raises(UsageError) as caught:
-        plan([cell()], Options(blocked))
+        plan([cell()], Options(blocked, isolate=False))
     assert str(caught.value) == f"records cannot be written to {str(blocked)!r} (File exists); say --records DIR"
     assert world.CALLS == []
 

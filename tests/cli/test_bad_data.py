@@ -49,7 +49,7 @@ def _no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("work was started")
 
-    monkeypatch.setattr("inrbench.runner.run_cell", refuse)
+    monkeypatch.setattr("inrbench.execution.supervisor.Supervisor.run", refuse)
 
 
 def refused(root: Path, cell: str, *more: str, unofficial: bool = True) -> str:

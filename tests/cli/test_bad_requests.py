@@ -15,7 +15,7 @@ def _no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("work was started")
 
-    monkeypatch.setattr("inrbench.runner.run_cell", refuse)
+    monkeypatch.setattr("inrbench.execution.supervisor.Supervisor.run", refuse)
     monkeypatch.setattr("inrbench.data.opened.download_file", refuse)
     monkeypatch.chdir(tmp_path)
 

@@ -15,6 +15,8 @@ from inrbench.errors import NotFinite
 from inrbench.pipeline import Outcome
 
 SMOKE = ("--profile", "smoke", "--threads", "1")
+#: Where something is put in the place of the work, it must be in this process.
+HERE = (*SMOKE, "--in-process")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells that compute nothing."""
     outcome = Outcome({"accuracy": 0.5, "psnr_db": 20.0}, {"train_s": 1.0})
-    monkeypatch.setattr("inrbench.runner.run_cell", lambda *_: outcome)
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", lambda *_: outcome)
 
 
 def invoke(*arguments: str) -> Result:
@@ -70,21 +72,21 @@ def test_a_cell_is_run_recorded_shown_drawn_and_not_run_again(records: Path) -> 
 
 @pytest.mark.usefixtures("quick")
 def test_seeds_are_given_one_by_one_as_a_list_or_as_a_span() -> None:
-    result = invoke("run", "pixels+digits", *SMOKE, "--seed", "0-1", "--seed", "5", "--seed", "1,7", "--json")
+    result = invoke("run", "pixels+digits", *HERE, "--seed", "0-1", "--seed", "5", "--seed", "1,7", "--json")
     assert [record["seed"] for record in json.loads(result.stdout)] == [0, 1, 5, 7]
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_dry_run_says_what_was_done_before() -> None:
-    invoke("run", "pixels+digits", *SMOKE)
-    result = invoke("run", "pixels+digits", *SMOKE, "--seed", "0-1", "--dry-run")
+    invoke("run", "pixels+digits", *HERE)
+    result = invoke("run", "pixels+digits", *HERE, "--seed", "0-1", "--dry-run")
     assert result.exit_code == 0
     assert "pixels+digits-smoke-s0: done before\n" in result.stdout
     assert "pixels+digits-smoke-s1: to do\n" in result.stdout
     assert result.stdout.endswith("2 cells, 1 to do\n")
-    documents = json.loads(invoke("run", "pixels+digits", *SMOKE, "--dry-run", "--json").stdout)
+    documents = json.loads(invoke("run", "pixels+digits", *HERE, "--dry-run", "--json").stdout)
     assert [(one["done"], one["status"], one["data"]["state"]) for one in documents] == [(True, "ok", "own")]
-    again = json.loads(invoke("run", "pixels+digits", *SMOKE, "--dry-run", "--json", "--rerun").stdout)
+    again = json.loads(invoke("run", "pixels+digits", *HERE, "--dry-run", "--json", "--rerun").stdout)
     assert not again[0]["done"]
 
 
@@ -92,8 +94,8 @@ def test_a_cell_that_fails_is_a_record_with_its_reason_and_exit_status_1(monkeyp
     def fail(*_: object) -> None:
         raise NotFinite("the loss is not finite at step 3")
 
-    monkeypatch.setattr("inrbench.runner.run_cell", fail)
-    result = invoke("run", "pixels+digits", *SMOKE)
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", fail)
+    result = invoke("run", "pixels+digits", *HERE)
     assert result.exit_code == 1
     assert "not-finite after " in result.stdout
     assert [(row["cell"], row["status"]) for row in rows()] == [("pixels+digits-smoke-s0", "not-finite")]
@@ -107,8 +109,8 @@ def test_ctrl_c_ends_with_130_and_leaves_the_rest_undone(monkeypatch: pytest.Mon
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("inrbench.runner.run_cell", stop)
-    result = invoke("run", "pixels+digits", *SMOKE, "--seed", "0-2")
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", stop)
+    result = invoke("run", "pixels+digits", *HERE, "--seed", "0-2")
     assert result.exit_code == 130
     assert "2 of 3 cells were not started; the same command goes on from here" in result.stderr
     assert [row["status"] for row in rows()] == ["interrupted"]
@@ -122,7 +124,7 @@ def test_a_disk_that_is_full_at_the_record_is_one_line_and_leaves_no_half_record
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("inrbench.records.write_atomically", full)
-    result = invoke("run", "pixels+digits", *SMOKE)
+    result = invoke("run", "pixels+digits", *HERE)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: cannot write the record {records}/pixels+digits-smoke-s0-")
@@ -138,7 +140,7 @@ def test_a_disk_that_is_full_at_the_cache_costs_the_stage_and_not_the_cell(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("inrbench.stages.save_arrays", full)
-    result = invoke("run", "pixels+digits", *SMOKE)
+    result = invoke("run", "pixels+digits", *HERE)
     assert result.exit_code == 0
     assert "cannot be kept" in caplog.text
     assert "No space left on device" in caplog.text
@@ -152,7 +154,7 @@ def test_a_disk_that_is_full_at_the_cache_costs_the_stage_and_not_the_cell(
     ids=["cut off", "a list", "empty", "no text", "deep", "a huge number"],
 )
 def test_a_damaged_record_is_named_and_the_others_are_shown(records: Path, text: str) -> None:
-    invoke("run", "pixels+digits", *SMOKE)
+    invoke("run", "pixels+digits", *HERE)
     (records / "broken.json").write_text(text)
     result = invoke("results", "--json")
     assert result.exit_code == 1
@@ -164,7 +166,7 @@ def test_a_damaged_record_is_named_and_the_others_are_shown(records: Path, text:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("key", "value"), [("schema", "1"), ("metrics", 3), ("costs", None), ("status", ["ok"])])
 def test_a_record_with_wrong_contents_is_damaged(records: Path, key: str, value: object) -> None:
-    invoke("run", "pixels+digits", *SMOKE)
+    invoke("run", "pixels+digits", *HERE)
     (path,) = records.glob("*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     result = invoke("results")
@@ -184,7 +186,7 @@ def test_a_cell_to_draw_is_found_by_name_by_beginning_and_by_path(records: Path)
     from inrbench.cli.render import record_of
     from inrbench.errors import UsageError
 
-    invoke("run", "pixels,mwt,mwt-l+digits", *SMOKE)
+    invoke("run", "pixels,mwt,mwt-l+digits", *HERE)
     (path,) = records.glob("pixels*.json")
     for name in ("pixels+digits-smoke-s0", "pix", str(path), path.stem):
         assert record_of(name, records)["method"] == "pixels"

@@ -35,12 +35,12 @@ paper:
 def _records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The records of the sweep, whose cells compute nothing."""
     outcome = Outcome({"psnr_db": 20.0}, {"train_s": 1.0, "adapted_values": 10.0})
-    monkeypatch.setattr("inrbench.runner.run_cell", lambda *_: outcome)
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", lambda *_: outcome)
     monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     Path("sweep.yaml").write_text(SWEEP)
     Path("published.yaml").write_text(PAPERS)
-    assert invoke("run", "sweep.yaml", "--threads", "1").exit_code == 0
+    assert invoke("run", "sweep.yaml", "--threads", "1", "--in-process").exit_code == 0
 
 
 def invoke(*arguments: str) -> Result:
@@ -80,7 +80,7 @@ def test_a_plot_is_named_after_the_setting_or_as_asked() -> None:
 
 
 def test_what_a_plot_leaves_out_is_said() -> None:
-    invoke("run", "siren+digits", "--profile", "smoke", "--set", "inr.width=9", "--threads", "1")
+    invoke("run", "siren+digits", "--profile", "smoke", "--set", "inr.width=9", "--threads", "1", "--in-process")
     result = invoke("plot", "--against", "fitter.steps")
     assert result.stderr == "left out, since no other record equals them in all but fitter.steps: 1\n"
 
