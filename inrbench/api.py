@@ -40,9 +40,9 @@ def run(
     """Run cells and return their records, one row a cell, failures too.
 
     ``what`` is ``"mwt+cifar10"``, ``"mwt,wt+mnist,digits"``, a path to a sweep file, or several of these;
-    ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again. ``jobs`` cells
-    run at once, each in a process of its own unless ``in_process``; ``timeout`` is in seconds, ``memory`` in bytes, and
-    ``retry`` names the statuses of failures to run again.
+    ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again.
+    ``jobs`` cells run at once, each in a process of its own unless ``in_process``; ``timeout`` is in seconds,
+    ``memory`` in bytes, and ``retry`` names the statuses of failures to run again.
     Raises UsageError before any work where the request is wrong.
     """
     import pandas as pd

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from inrbench.backends import Engine, engine_of
 from inrbench.copied import check_copies
-from inrbench.errors import BadSetting, OutOfMemory, Refused, UnknownName, UsageError, nearest
+from inrbench.errors import BadSetting, InrbenchError, OutOfMemory, Refused, UnknownName, UsageError, nearest
 from inrbench.interfaces import Classifier, DataSet, Fitter, Reader
 from inrbench.plugin import Method, Plugin
 from inrbench.registry import Registry, registry
@@ -87,14 +87,16 @@ class Cell:
                 tree[part] = named | model.model_dump(mode="json")
         return tree
 
-    def build(self) -> Built:
-        """Construct the parts. Loads their frameworks.
+    def build(self, fitter: Callable[[], Fitter] | None = None) -> Built:
+        """Construct the parts, with ``fitter()`` for the fitter where it is given. Loads their frameworks.
 
         Raises Refused where a part refuses another, or settings that are no part's own; OutOfMemory where it is too
         large for this machine.
         """
         try:
-            return self._built()
+            return self._built(fitter)
+        except InrbenchError:
+            raise
         except Exception as error:
             if isinstance(error, MemoryError) or self.engine().is_out_of_memory(error):
                 raise OutOfMemory(f"{self.name}: its parts do not fit into memory: {error}") from error
@@ -102,15 +104,24 @@ class Cell:
                 raise Refused(f"{self.name}: a part refuses its settings: {error}") from error
             raise
 
-    def _built(self) -> Built:
+    def build_fitter(self) -> Fitter:
+        """The fitter alone, with its field. Raises as `build`."""
+        alone = {"reader": None, "joint": None}
+        return (
+            replace(self, plugins={**self.plugins, "reader": None}, settings={**self.settings, **alone}).build().fitter
+        )
+
+    def _built(self, make: Callable[[], Fitter] | None) -> Built:
         dataset = build_dataset(cast(Plugin, self.plugins["data"]), self.dataset, self.data_settings)
         spec = dataset.spec()
         check_copies(self.data_settings.copies, spec)
         _check_copies(self.settings["fitter"], spec)
         inr = None
-        if self.plugins["inr"] is not None:
-            inr = _target(self.plugins["inr"])(self.settings["inr"], spec)
-        fitter = cast(Fitter, _target(self.plugins["fitter"])(self.settings["fitter"], spec, inr))
+        fitter = None if make is None else make()
+        if fitter is None:
+            if self.plugins["inr"] is not None:
+                inr = _target(self.plugins["inr"])(self.settings["inr"], spec)
+            fitter = cast(Fitter, _target(self.plugins["fitter"])(self.settings["fitter"], spec, inr))
         reader = None
         if self.plugins["reader"] is not None:
             reader = cast(Reader, _target(self.plugins["reader"])(self.settings["reader"], fitter.layout, spec))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inrbench import memory
+from inrbench.backends import engine_of
 from inrbench.cell_run import CellRun
 from inrbench.errors import InrbenchError, Interrupted, OutOfMemory
+from inrbench.execution.apart import built_apart, needs_apart
 from inrbench.facts import facts_of
 from inrbench.keys import stage_ingredients
 from inrbench.pipeline import Outcome, run_cell
@@ -24,7 +27,7 @@ from inrbench.selection import Selected, select
 from inrbench.stages import Stages, cache_folder
 
 if TYPE_CHECKING:
-    from inrbench.cells import Built
+    from inrbench.cells import Built, Cell
     from inrbench.runner import Options, Planned
 
 __all__ = ["CRASH", "TIMEOUT", "described", "died", "run_one"]
@@ -49,31 +52,37 @@ def run_one(
     """
     cell = one.cell
     hooks = registry()
+    engine = engine_of(_backends(cell, options))
     document = described(one, threads)
-    document["machine"] |= cell.engine().device_facts(one.device)
+    document["machine"] |= engine.device_facts(one.device)
     started(document)
     hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
     run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop)
     start = time.perf_counter()
     vectors: Mapping[str, Any] = {}
+    apart_bytes = 0
     try:
-        outcome, selected, built = _outcome(one, options, run)
+        engine.prepare(one.device, threads)
+        memory.reset_peak()
+        selected = select(one.data.splits, cell.data_settings, cell.seed)
+        with _built(cell, selected, run, options) as built:
+            outcome = _outcome(one, options, run, built, selected)
+            document["facts"] = facts_of(cell, built.fitter.facts(), selected)
+            apart_bytes = getattr(built.fitter, "peak_bytes", 0)
         document |= {"status": "ok", "metrics": outcome.metrics, "costs": outcome.costs}
-        document["facts"] = facts_of(cell, built.fitter.facts(), selected)
         vectors = outcome.vectors
     except InrbenchError as error:
         document |= {"status": error.status, "reason": str(error)}
     except KeyboardInterrupt:
         document |= {"status": Interrupted.status, "reason": "stopped at once; the last checkpoint is kept"}
     except Exception as error:
-        memory_gone = isinstance(error, MemoryError) or cell.engine().is_out_of_memory(error)
+        memory_gone = isinstance(error, MemoryError) or engine.is_out_of_memory(error)
         status = OutOfMemory.status if memory_gone else CRASH
         document |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
         document["traceback"] = traceback.format_exc()
     # stages that were kept count as if they were done now
     document["costs"]["total_s"] = max(time.perf_counter() - start, sum(run.seconds.values()))
-    device_peak = cell.engine().peak_memory_bytes(one.device)
-    document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
+    document["costs"]["peak_memory_bytes"] = engine.peak_memory_bytes(one.device) or memory.peak_bytes() + apart_bytes
     document["finished"] = now()
     every = max(1, -(-len(run.history) // LOGGED_POINTS))
     document["log"] = run.history[::every]
@@ -136,16 +145,27 @@ def described(one: Planned, threads: int) -> dict[str, Any]:
     }
 
 
-def _outcome(one: Planned, options: Options, run: CellRun) -> tuple[Outcome, Selected, Built]:
-    one.cell.engine().prepare(one.device, run.threads)
-    memory.reset_peak()
-    built = one.cell.build()
-    selected = select(one.data.splits, one.cell.data_settings, one.cell.seed)
+def _backends(cell: Cell, options: Options) -> tuple[str, ...]:
+    """The frameworks that the cell's own process loads: the reader's, where the fitter has a process of its own."""
+    reader = cell.plugins["reader"]
+    return (reader.backend,) if options.isolate and needs_apart(cell) and reader is not None else cell.backends
+
+
+@contextlib.contextmanager
+def _built(cell: Cell, selected: Selected, run: CellRun, options: Options) -> Iterator[Built]:
+    if options.isolate and needs_apart(cell):
+        with built_apart(cell, selected, run) as built:
+            yield built
+    else:
+        yield cell.build()
+
+
+def _outcome(one: Planned, options: Options, run: CellRun, built: Built, selected: Selected) -> Outcome:
     stages = Stages(cache_folder() / "stages" if options.keep else None, one.keys)
     if options.rerun:
         stages.forget()
     share = None if one.cell.joint is None else one.cell.joint.share
-    return run_cell(built.fitter, built.reader, share, selected, run, stages), selected, built
+    return run_cell(built.fitter, built.reader, share, selected, run, stages)
 
 
 def _backend(plugin: Any) -> str | None:

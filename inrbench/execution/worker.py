@@ -64,12 +64,20 @@ def work(job: Job, pipe: int, born: float) -> int:
 
 def _checked(request: Mapping[str, Any], device: str) -> dict[str, str]:
     """The device of a cell, after its parts were constructed; or the error that says why not."""
+    from inrbench.backends import engine_of
+    from inrbench.cell_run import CellRun
     from inrbench.errors import InrbenchError
+    from inrbench.execution.apart import built_apart, needs_apart
 
     try:
         cell = cell_of(request)
-        found = cell.engine().resolve_device(device)
-        cell.build()
+        if needs_apart(cell) and (reader := cell.plugins["reader"]):
+            found = engine_of((reader.backend,)).resolve_device(device)
+            with built_apart(cell, None, CellRun(cell.seed, device=found)):
+                pass
+        else:
+            found = cell.engine().resolve_device(device)
+            cell.build()
     except InrbenchError as error:
         return {"error": type(error).__name__, "message": str(error)}
     return {"device": found}
