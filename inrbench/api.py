@@ -34,6 +34,7 @@ def run(
     memory: int | None = None,
     retry: Sequence[str] | None = None,
     logs: bool = False,
+    checkpoint_every: float = 60.0,
     in_process: bool = False,
     quiet: bool = False,
 ) -> pd.DataFrame:
@@ -41,8 +42,8 @@ def run(
 
     ``what`` is ``"mwt+cifar10"``, ``"mwt,wt+mnist,digits"``, a path to a sweep file, or several of these;
     ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again.
-    ``jobs`` cells run at once, each in a process of its own unless ``in_process``; ``timeout`` is in seconds,
-    ``memory`` in bytes, and ``retry`` names the statuses of failures to run again.
+    ``jobs`` cells run at once, each in a process of its own unless ``in_process``; ``timeout`` and
+    ``checkpoint_every`` are in seconds, ``memory`` in bytes, and ``retry`` names the statuses of failures to run again.
     Raises UsageError before any work where the request is wrong.
     """
     import pandas as pd
@@ -66,6 +67,7 @@ def run(
         memory=memory,
         retry=None if retry is None else tuple(retry),
         logs=logs,
+        checkpoint_s=checkpoint_every,
     )
     report = (lambda line: None) if quiet else print
     found = run_cells(plan(cells, options), options, report, quiet=quiet)

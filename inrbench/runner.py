@@ -39,6 +39,7 @@ class Options:
     memory: int | None = None  # resident bytes of a cell's processes beyond which they are killed
     retry: tuple[str, ...] | None = None  # statuses of failures to run again; all if None
     logs: bool = False  # keep what cells print, also of those that went well
+    checkpoint_s: float = 60.0  # between two checkpoints of a loop
 
 
 @dataclass(frozen=True)

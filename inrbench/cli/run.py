@@ -37,6 +37,9 @@ __all__ = ["run"]
     "--timeout", type=DURATION, metavar="90s|10m|2h", help="Kill a cell that takes longer; a later run goes on."
 )
 @click.option("--memory", type=SIZE, metavar="800M|16G", help="Kill a cell whose processes grow beyond this.")
+@click.option(
+    "--checkpoint-every", type=DURATION, default=60.0, metavar="TIME", help="Between checkpoints.  [default: 60s]"
+)
 @click.option("--retry", callback=statuses, metavar="STATUS,...|none", help="Failures to run again: all if not given.")
 @click.option("--log", "logs", is_flag=True, help="Keep what each cell prints, in RECORDS/.logs.")
 @click.option("--in-process", is_flag=True, help="No process for each cell: for a debugger.")
@@ -59,6 +62,7 @@ def run(
     per_gpu: int,
     timeout: float | None,
     memory: int | None,
+    checkpoint_every: float,
     retry: tuple[str, ...] | None,
     logs: bool,
     in_process: bool,
@@ -104,6 +108,7 @@ def run(
         memory=memory,
         retry=retry,
         logs=logs,
+        checkpoint_s=checkpoint_every,
     )
     if dry_run:
         _dry_run(cells, options, as_json)

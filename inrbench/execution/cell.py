@@ -57,7 +57,14 @@ def run_one(
     document["machine"] |= engine.device_facts(one.device)
     started(document)
     hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
-    run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop)
+    run = CellRun(
+        cell.seed,
+        device=one.device,
+        threads=threads,
+        progress=progress,
+        stop=stop,
+        checkpoint_every_s=options.checkpoint_s,
+    )
     start = time.perf_counter()
     vectors: Mapping[str, Any] = {}
     apart_bytes = 0

@@ -65,6 +65,10 @@ class Place:
                 raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def forget(self) -> None:
+        """Empty the cache."""
+        shutil.rmtree(self.folder / "cache")
+
     def records(self) -> dict[str, dict[str, Any]]:
         """The records, by the name of their file."""
         return {path.name: read_record(path) for path in sorted((self.folder / "records").glob("*.json"))}

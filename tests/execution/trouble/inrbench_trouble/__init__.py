@@ -18,7 +18,18 @@ def inrbench_fitters() -> list[Plugin]:
             settings="inrbench_trouble.settings:TroubleSettings",
             takes=("grid",),
             gives=("latent",),
-        )
+        ),
+        Plugin(
+            kind="fitter",
+            api_version=1,
+            name="trouble-in-torch",
+            summary="the same in a process that has loaded PyTorch",
+            backend="torch",
+            target="inrbench_trouble.code:Trouble",
+            settings="inrbench_trouble.settings:TroubleSettings",
+            takes=("grid",),
+            gives=("latent",),
+        ),
     ]
 
 

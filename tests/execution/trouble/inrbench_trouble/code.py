@@ -86,8 +86,8 @@ class Trouble:
     def _memory(self) -> None:
         hoard = []
         while True:
-            hoard.append(np.ones(2**20))  # 8 MB
-            time.sleep(0.002)
+            hoard.append(np.ones(2**22))  # 32 MB
+            time.sleep(0.01)
 
     def _exit(self) -> None:
         os._exit(3)
