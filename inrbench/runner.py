@@ -26,6 +26,7 @@ from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import registry
 from inrbench.selection import Selected, select
 from inrbench.stages import Stages, cache_folder
+from inrbench.tracking import Tracking
 
 __all__ = ["Options", "Planned", "check_folder", "devices_of", "num_threads", "plan", "run_cells", "with_record"]
 
@@ -164,9 +165,11 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
     threads = num_threads(options.threads)
     hooks = registry()
     document = _described(one, threads)
-    hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
+    started_with = {key: document[key] for key in STARTED}
+    hooks.notify("inrbench_cell_started", cell=started_with)
+    tracking = Tracking(hooks, started_with)
     progress = Progress(quiet=quiet, quicker=QUICKER[cell.profile])
-    run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop)
+    run = CellRun(cell.seed, device=one.device, threads=threads, progress=progress, stop=stop, on_log=tracking.on_log)
     started = time.perf_counter()
     vectors: Mapping[str, Any] = {}
     try:
@@ -190,6 +193,7 @@ def _run(one: Planned, options: Options, stop: threading.Event, quiet: bool) -> 
     document["finished"] = now()
     every = max(1, -(-len(run.history) // LOGGED_POINTS))
     document["log"] = run.history[::every]
+    tracking.tell()
     document = read_record(write_record(options.records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)
     return document
