@@ -24,12 +24,17 @@ __all__ = ["CellRun", "stop_on_signals"]
 
 log = logging.getLogger("inrbench")
 CHECKPOINT = ".checkpoint.safetensors"
+#: The stage that a clock belongs to; every other clock is of the stage "score".
+STAGE_OF_CLOCK = {"train": "train", "fit_train": "fit", "read_train": "read"}
+#: Called as ``on_log(stage, loop, step, values)`` for each logged step.
+OnLog = Callable[[str, str, int, Mapping[str, float]], None]
 
 
 class CellRun:
     """One cell's run; implements `inrbench.interfaces.Run`.
 
     ``folder`` keeps checkpoints; without one nothing is kept. ``stop`` is set by a signal and looked at between steps.
+    ``on_log`` is told what is logged, in which stage and loop ("" outside of any); it must not raise.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class CellRun:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         checkpoint_every_s: float = 60.0,
+        on_log: OnLog | None = None,
     ) -> None:
         self.seed = seed
         self.device = device
@@ -51,6 +57,8 @@ class CellRun:
         self.progress = progress or Progress(quiet=True)
         self.stop = stop or threading.Event()
         self.checkpoint_every_s = checkpoint_every_s
+        self.on_log = on_log
+        self.stage = self.loop = ""
         self.seconds: dict[str, float] = {}
         self.resumed_s = 0.0  # seconds that a resumed loop had taken before its checkpoint
         self.history: list[dict[str, float]] = []
@@ -63,9 +71,11 @@ class CellRun:
     def clock(self, name: str) -> Iterator[None]:
         """Add the wall time of the block to ``seconds[name]``."""
         start = time.perf_counter()
+        outer, self.stage = self.stage, STAGE_OF_CLOCK.get(name, "score")
         try:
             yield
         finally:
+            self.stage = outer
             elapsed = time.perf_counter() - start + self.seconds.pop("resumed", 0.0)
             self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
 
@@ -97,7 +107,7 @@ class CellRun:
         start = saved = time.perf_counter()
         self.seconds["resumed"] = self.seconds.get("resumed", 0.0) + self.resumed_s
         kept = False
-        with self.progress.task(name, total, done=first) as task:
+        with self.progress.task(name, total, done=first) as task, self._within(f"{self.prefix}{name}"):
             for step in range(first, total):
                 yield step
                 task.advance()
@@ -109,6 +119,14 @@ class CellRun:
                 if self.stop.is_set():
                     where = f"; step {step + 1} of {total} is kept: the same command goes on from there" if kept else ""
                     raise Interrupted(f"stopped while doing {name}{where}")
+
+    @contextlib.contextmanager
+    def _within(self, loop: str) -> Iterator[None]:
+        outer, self.loop = self.loop, loop
+        try:
+            yield
+        finally:
+            self.loop = outer
 
     def _checkpoint(self, path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> bool:
         """Whether the checkpoint could be written; a full disk is said, and the stage goes on."""
@@ -138,6 +156,8 @@ class CellRun:
         """Note values of one step."""
         self.history.append({"step": float(step), **values})
         self.progress.note(**values)
+        if self.on_log is not None:
+            self.on_log(self.stage, self.loop, step, values)
 
 
 @contextlib.contextmanager

@@ -63,6 +63,7 @@ class Registry:
         self.faults: list[Fault] = []
         self._entries: dict[tuple[str, str, str], list[Entry]] = {}
         self._blocked: dict[tuple[str, str], Fault] = {}
+        self._silenced: set[tuple[str, str | None]] = set()  # (plugin, a cell's key)
         for point in sorted(entry_points, key=lambda point: (point.dist.name if point.dist else "", point.name)):
             self._take_up(point)
         self._find_clashes()
@@ -116,12 +117,25 @@ class Registry:
             message += f" ({len(self.faults)} fault(s) in installed plugins: see `inrbench doctor`)"
         raise UnknownName(message)
 
+    def listens(self, hook: str) -> bool:
+        """Whether any plugin implements a hook."""
+        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+
     def notify(self, hook: str, **values: Any) -> None:
-        """Call a life-cycle hook; what an implementation raises is logged and stops nothing."""
+        """Call a life-cycle hook; what an implementation raises is logged and stops nothing.
+
+        A plugin that failed is told no more of that cell, until it starts again: one warning a cell.
+        """
+        key = values.get("cell", values.get("record", {})).get("key")
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            one = (implementation.plugin_name, key)
+            if one in self._silenced and hook != "inrbench_cell_started":
+                continue
+            self._silenced.discard(one)
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
+                self._silenced.add(one)
                 log = logging.getLogger("inrbench")
                 log.warning(
                     "plugin %s failed in %s: %s: %s", implementation.plugin_name, hook, type(error).__name__, error

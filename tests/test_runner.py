@@ -47,11 +47,15 @@ def inrbench_methods():
     parts = [("mean", None), ("sign", "sign")]
     return [Method(api_version=1, name=name, summary="", fitter="mean", reader=reader) for name, reader in parts]
 
-STARTED, FINISHED = [], []
+STARTED, LOGGED, FINISHED = [], [], []
 
 @hookimpl
 def inrbench_cell_started(cell):
     STARTED.append(cell["cell"])
+
+@hookimpl
+def inrbench_cell_logged(cell, points):
+    LOGGED.append((cell["key"], len(FINISHED), [(point["stage"], point["values"]["loss"]) for point in points]))
 
 @hookimpl
 def inrbench_cell_finished(record):
@@ -119,6 +123,7 @@ class Sign:
         return None
     def train(self, data, run):
         CALLS.append("read")
+        run.log(3, loss=0.25)
         return {}
     def load(self, state): pass
     def facts(self):
@@ -172,7 +177,7 @@ def world(package: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path / "cache"))
     code = importlib.import_module(f"{NAME}.code")
     hooks = importlib.import_module(NAME)
-    for calls in (code.CALLS, hooks.STARTED, hooks.FINISHED):
+    for calls in (code.CALLS, hooks.STARTED, hooks.LOGGED, hooks.FINISHED):
         calls.clear()
     return code
 
@@ -205,7 +210,7 @@ def test_a_good_cell_leaves_a_record_that_repeats_it(world: ModuleType, options:
     assert found["key"] == found["keys"]["score"]
     assert (found["machine"]["threads"], found["machine"]["device"]) == (1, "cpu")
     assert found["facts"]["scored_signals"] == 4
-    assert found["log"] == [{"step": 0.0, "loss": 0.5}]
+    assert found["log"] == [{"step": 0.0, "loss": 0.5}, {"step": 3.0, "loss": 0.25}]
     assert found["started"] <= found["finished"]
     assert list(read_records(options.records)) == [found]
     assert vectors_of(options.records, found)["correct"].all()
@@ -279,6 +284,14 @@ def test_hooks_are_called_around_each_cell(world: ModuleType, options: Options) 
     hooks = importlib.import_module(NAME)
     assert hooks.STARTED == ["mean+dots-smoke-s0"] * 2
     assert hooks.FINISHED == ["ok", "crash"]
+
+
+def test_what_a_cell_logs_is_told_before_its_end(world: ModuleType, options: Options) -> None:
+    records = go(options, cell("crash"), cell(method="sign"))
+    hooks = importlib.import_module(NAME)
+    crashed, good = (record["key"] for record in records)
+    told = [(crashed, 0, [("train", 0.5)]), (good, 1, [("train", 0.5)]), (good, 1, [("read", 0.25)])]
+    assert told == hooks.LOGGED
 
 
 # ------------------------------------------------------------------ failures

@@ -36,10 +36,12 @@ from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import Registry, registry
 from inrbench.settings import Settings, load_target, merge, validated
 from inrbench.stages import Stages, cache_folder
+from inrbench.tracking import Tracking
 
 __all__ = ["Reading", "plan_reading", "reader_settings", "run_readings"]
 
 LOGGED_POINTS = 50
+STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,17 @@ def _run(
     used = engine(one.plugin.backend)
     document = _described(one, threads)
     hooks = registry()
-    started_with = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
-    hooks.notify("inrbench_cell_started", cell={key: document[key] for key in started_with})
-    run = CellRun(one.seed, device=one.device, threads=threads, progress=Progress(quiet=quiet), stop=stop)
+    started_with = {key: document[key] for key in STARTED}
+    hooks.notify("inrbench_cell_started", cell=started_with)
+    tracking = Tracking(hooks, started_with)
+    run = CellRun(
+        one.seed,
+        device=one.device,
+        threads=threads,
+        progress=Progress(quiet=quiet),
+        stop=stop,
+        on_log=tracking.on_log,
+    )
     stages = Stages(cache_folder() / "stages" if keep else None, one.keys)
     started = time.perf_counter()
     vectors: Mapping[str, Any] = {}
@@ -246,6 +256,7 @@ def _run(
     document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
     document["finished"] = now()
     document["log"] = run.history[:: max(1, -(-len(run.history) // LOGGED_POINTS))]
+    tracking.tell()
     document = read_record(write_record(records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)
     return document

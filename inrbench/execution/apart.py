@@ -116,10 +116,13 @@ class RemoteFitter:
             yield some[0]
 
     def _ask(self, request: tuple[Any, ...], run: Run | None) -> Any:
-        state = (run.folder, run.prefix) if isinstance(run, CellRun) else None
+        state = (run.folder, run.prefix, run.stage) if isinstance(run, CellRun) else None
         try:
             self.channel.send((*request, state))
-            kind, value, (history, seconds, self.compile_s, self.peak_bytes) = self.channel.receive()
+            while (answer := self.channel.receive())[0] == "log":
+                if isinstance(run, CellRun) and run.on_log is not None:
+                    run.on_log(*answer[1])
+            kind, value, (history, seconds, self.compile_s, self.peak_bytes) = answer
         except (EOFError, OSError) as error:
             _, status = os.waitpid(self.pid, 0)
             how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended"
@@ -160,6 +163,7 @@ def _serve(channel: _Channel, cell: Cell, run: CellRun) -> None:
         progress=run.progress,
         stop=run.stop,
         checkpoint_every_s=run.checkpoint_every_s,
+        on_log=None if run.on_log is None else lambda *logged: channel.send(("log", logged)),
     )
     running: dict[int, Iterator[Any]] = {}
     fitter: Any = None
@@ -189,7 +193,7 @@ def _serve(channel: _Channel, cell: Cell, run: CellRun) -> None:
         except (EOFError, OSError):
             return
         if state is not None:
-            own.folder, own.prefix = state
+            own.folder, own.prefix, own.stage = state
         found: tuple[str, Any]
         try:
             found = "ok", answer(kind, arguments)

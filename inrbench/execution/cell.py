@@ -25,6 +25,7 @@ from inrbench.records import SCHEMA, now, read_record, write_record
 from inrbench.registry import registry
 from inrbench.selection import Selected, select
 from inrbench.stages import Stages, cache_folder
+from inrbench.tracking import Tracking
 
 if TYPE_CHECKING:
     from inrbench.cells import Built, Cell
@@ -56,7 +57,9 @@ def run_one(
     document = described(one, threads)
     document["machine"] |= engine.device_facts(one.device)
     started(document)
-    hooks.notify("inrbench_cell_started", cell={key: document[key] for key in STARTED})
+    started_with = {key: document[key] for key in STARTED}
+    hooks.notify("inrbench_cell_started", cell=started_with)
+    tracking = Tracking(hooks, started_with)
     run = CellRun(
         cell.seed,
         device=one.device,
@@ -64,6 +67,7 @@ def run_one(
         progress=progress,
         stop=stop,
         checkpoint_every_s=options.checkpoint_s,
+        on_log=tracking.on_log,
     )
     start = time.perf_counter()
     vectors: Mapping[str, Any] = {}
@@ -93,6 +97,7 @@ def run_one(
     document["finished"] = now()
     every = max(1, -(-len(run.history) // LOGGED_POINTS))
     document["log"] = run.history[::every]
+    tracking.tell()
     document = read_record(write_record(options.records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)
     return document
