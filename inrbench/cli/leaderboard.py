@@ -38,7 +38,8 @@ def leaderboard(records: Path, out: Path | None, sweep: Path | None) -> None:
     for a row stands beside it, with a badge: reproduced, above or below, or why it is not compared.
     """  # noqa: D301
     from inrbench.leaderboard import tables, write
-    from inrbench.requests import load_sweep, rows_without_cells
+    from inrbench.requests import rows_without_cells
+    from inrbench.sweeps import load_sweep
 
     title = load_sweep(sweep).title if sweep else ""
     found = tables(records_folder(records), rows_without_cells(sweep) if sweep else ())
