@@ -13,6 +13,7 @@ from inrbench.settings import flatten, merge
 __all__ = ["check_keys", "picked", "picks", "values_of"]
 
 PARTS = ("inr", "fitter", "reader")
+NAMES = ("method", "dataset", "label")
 
 
 def values_of(method: str, dataset: str, settings: Mapping[str, Any], label: str = "") -> dict[str, Any]:
@@ -27,7 +28,8 @@ def values_of(method: str, dataset: str, settings: Mapping[str, Any], label: str
 
 def picks(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """``wanted`` by dotted key: ``{reader: mlp, fitter: {steps: 3}}`` has ``reader.name`` and ``fitter.steps``."""
-    return dict(flatten(merge(*(tree_of(key, value) for key, value in wanted.items()))))
+    settings = merge(*(tree_of(key, value) for key, value in wanted.items() if key not in NAMES))
+    return {key: wanted[key] for key in NAMES if key in wanted} | dict(flatten(settings))
 
 
 def picked(wanted: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
