@@ -15,13 +15,13 @@ nox.options.sessions = ["tests", "lint", "types", "cells"]
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["inrbench", *(str(next(folder.glob("inrbench_*")).relative_to(ROOT)) for folder in PLUGINS)]
-TESTING = ["pytest", "pytest-timeout", "jaxtyping", "beartype"]
+TESTING = ["pytest", "pytest-timeout", "hypothesis", "jaxtyping", "beartype"]
 
 
 def install(session: nox.Session, *extra: str, constraints: str = "constraints.txt") -> None:
     """The core and every plugin of this checkout, with tested versions."""
     editable = [part for folder in PLUGINS for part in ("-e", str(folder))]
-    session.install("-q", "-c", constraints, "-e", ".[torch,jax,hdf5]", *editable, *extra)
+    session.install("-q", "-c", constraints, "-e", ".[torch,jax,hdf5,search]", *editable, *extra)
 
 
 def table(session: nox.Session, name: str) -> None:
@@ -55,7 +55,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, over the core and every plugin."""
-    install(session, "mypy", "types-PyYAML", "types-tabulate", "pandas-stubs", "nox", *TESTING)
+    install(session, "mypy", "types-PyYAML", "types-tabulate", "types-psutil", "pandas-stubs", "nox", *TESTING)
     session.run("mypy", *SOURCES, "noxfile.py", "conftest.py")
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inrbench.cells import Cell
-from inrbench.requests import cells_of
+from inrbench.requests import requested
 from inrbench.runner import Options, plan, run_cells
+from inrbench.search import run_requested
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def run(
     from inrbench.settings import flatten
 
     wanted = [str(what)] if isinstance(what, str | Path) else [str(one) for one in what]
-    cells: list[Cell] = cells_of(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])
+    asked = requested(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])
     root = None if data_root is None else Path(data_root)
     options = Options(
         Path(records),
@@ -70,5 +70,5 @@ def run(
         checkpoint_s=checkpoint_every,
     )
     report = (lambda line: None) if quiet else print
-    found = run_cells(plan(cells, options), options, report, quiet=quiet)
+    found = run_requested(asked, lambda cells: run_cells(plan(cells, options), options, report, quiet=quiet), report)
     return pd.DataFrame([dict(flatten({k: v for k, v in record.items() if k != "log"})) for record in found])

@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,38 @@ from inrbench.plugin import KINDS, Plugin
 from inrbench.registry import registry
 from inrbench.settings import Settings, Stage, flatten, stage_of
 
-__all__ = ["STAGES", "fingerprint", "reading_ingredients", "reading_keys", "stage_ingredients", "stage_keys"]
+__all__ = ["STAGES", "Codes", "fingerprint", "reading_ingredients", "reading_keys", "stage_ingredients", "stage_keys"]
 
 STAGES: tuple[Stage, ...] = ("train", "fit", "read", "score")
 #: The module whose code decides how the parts of a cell are put together.
 PIPELINE = "inrbench.pipeline"
 #: The same for a reader on a neural data set that lies on a disk.
 READING = "inrbench.artefacts.reading"
+#: Hashes of modules by the parts that they were asked for: what the cells of one planning share, read once.
+Codes = dict[tuple[str, ...], dict[str, str]]
 FRAMEWORKS = {"numpy": ("numpy",), "torch": ("numpy", "torch"), "jax": ("numpy", "jax", "jaxlib", "equinox", "optax")}
 
 
-def stage_keys(cell: Cell, checksum: str, device_kind: str) -> dict[str, str]:
-    """The key of each stage of ``cell`` on data with ``checksum``; the last one is the cell's."""
+def stage_keys(cell: Cell, checksum: str, device_kind: str, codes: Codes | None = None) -> dict[str, str]:
+    """The key of each stage of ``cell`` on data with ``checksum``; the last one is the cell's.
+
+    ``codes`` is filled, and looked into first: hand the same one over for many cells, never for longer than a planning.
+    """
     return {
-        stage: _digest(ingredients) for stage, ingredients in stage_ingredients(cell, checksum, device_kind).items()
+        stage: key for stage, (_, key) in _staged(cell, checksum, device_kind, {} if codes is None else codes).items()
     }
 
 
-def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, dict[str, Any]]:
+def stage_ingredients(
+    cell: Cell, checksum: str, device_kind: str, codes: Codes | None = None
+) -> dict[str, dict[str, Any]]:
     """What each stage's key is made of, readable: settings by dotted name, code by module, versions by name."""
+    found = _staged(cell, checksum, device_kind, {} if codes is None else codes)
+    return {stage: ingredients for stage, (ingredients, _) in found.items()}
+
+
+def _staged(cell: Cell, checksum: str, device_kind: str, codes: Codes) -> dict[str, tuple[dict[str, Any], str]]:
+    """Each stage's ingredients, and its key."""
     own: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
     first: dict[str, Stage] = {"data": "train", "inr": "train", "fitter": "train", "joint": "train"}
     first["reader"] = "read" if cell.joint is None else "train"
@@ -50,22 +63,23 @@ def stage_ingredients(cell: Cell, checksum: str, device_kind: str) -> dict[str, 
             own[first[part]][part] = f"{plugin.name} ({plugin.backend})"
         if model is not None:
             for key, value in flatten(model.model_dump()):
-                own[stage_of(type(model), key.split("."), first[part])][f"{part}.{key}"] = value
-    result: dict[str, dict[str, Any]] = {}
+                own[_stage_of(type(model), key, first[part])][f"{part}.{key}"] = value
+    result: dict[str, tuple[dict[str, Any], str]] = {}
     before = ""
     for stage in STAGES:
         plugins = [p for part, p in cell.plugins.items() if p is not None and _from(first[part], stage)]
-        result[stage] = {
+        ingredients = {
             "stage": stage,
             "before": before,
             "settings": own[stage],
             "seed": cell.seed,
             "data": checksum,
             "device": device_kind,
-            "code": _code(PIPELINE, plugins, _plugins(cell)),
+            "code": _code(PIPELINE, plugins, _plugins(cell), codes),
             "versions": _versions(plugins),
         }
-        before = _digest(result[stage])
+        before = _digest(ingredients)
+        result[stage] = ingredients, before
     return result
 
 
@@ -87,7 +101,7 @@ def reading_ingredients(
             "seed": seed,
             "data": artefact,
             "device": device_kind,
-            "code": _code(READING, [reader], [reader]),
+            "code": _code(READING, [reader], [reader], {}),
             "versions": _versions([reader]),
         }
         before = _digest(result[stage])
@@ -99,12 +113,15 @@ def reading_keys(ingredients: Mapping[str, Mapping[str, Any]]) -> dict[str, str]
     return {stage: _digest(own) for stage, own in ingredients.items()}
 
 
-def _code(base: str, plugins: Iterable[Plugin], used: Iterable[Plugin]) -> dict[str, str]:
+def _code(base: str, plugins: Sequence[Plugin], used: Sequence[Plugin], codes: Codes) -> dict[str, str]:
     """The hashes of all modules that ``base`` and the code of ``plugins`` reach, in a cell of the plugins ``used``."""
-    listing = {entry.module for kind in KINDS for entry in registry().entries(kind)}
-    records = frozenset(listing - {plugin.target.partition(":")[0] for plugin in used})
     modules = [base, *(plugin.target.partition(":")[0] for plugin in plugins)]
-    return fingerprint(modules, frozenset(_packages()), records)
+    own = [plugin.target.partition(":")[0] for plugin in used]
+    asked = (*modules, "", *own)
+    if asked not in codes:
+        listing = {entry.module for kind in KINDS for entry in registry().entries(kind)}
+        codes[asked] = fingerprint(modules, frozenset(_packages()), frozenset(listing - {*own}))
+    return codes[asked]
 
 
 def fingerprint(
@@ -203,11 +220,17 @@ def _versions(plugins: Iterable[Plugin]) -> dict[str, str]:
     return {name: _version(name) for name in names}
 
 
+@functools.cache
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name).partition("+")[0]  # 2.13.0+cpu is 2.13.0
     except importlib.metadata.PackageNotFoundError:
         return "none"
+
+
+@functools.cache
+def _stage_of(model: type[Settings], key: str, first: Stage) -> Stage:
+    return stage_of(model, key.split("."), first)
 
 
 def _from(first: Stage, stage: Stage) -> bool:

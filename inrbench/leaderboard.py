@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 
 from inrbench.arrays import write_atomically
-from inrbench.metrics import mean_interval
-from inrbench.published import SCALES, PublishedRow, badge
+from inrbench.errors import UsageError
+from inrbench.matching import picked, picks, values_of
+from inrbench.published import SCALES, PublishedRow
 from inrbench.records import read_records
+from inrbench.rows import Record, Row, paired_difference, row_of, told_apart
 from inrbench.settings import flatten
 
-__all__ = ["Record", "Row", "Table", "lane_of", "paired_difference", "row_of", "tables", "told_apart", "write"]
+__all__ = ["Table", "tables", "write"]
 
-Record = Mapping[str, Any]
-SHOWN_SETTINGS = 3
-PARTS_NAMES = ("inr.name", "fitter.name", "reader.name", "reader", "joint")
 HEADERS = ("rank", "method", "accuracy, %", "PSNR, dB", "adapted values", "reader parameters", "seeds", "lane")
 #: Behind the measured ones, where a row has something published.
 PUBLISHED_HEADERS = {
@@ -45,63 +44,18 @@ ESTIMATE_NOTE = (
     "PSNR estimate: on points that no step of the fit drew, as many as a step draws or are left over, of the signals "
     "that have such points. Papers that subsample print one."
 )
+BASELINE_NOTE = (
+    "− NAME: the mean of the row's paired difference to the row of that name over the seeds that both have, ± half of "
+    "its 95 % interval."
+)
+HALVES = ("", "_half_interval")
+#: What rows are compared by with a baseline: as a column's name, its scale and its digits.
+COMPARED = {"accuracy": ("accuracy", "points", 100.0, 1), "psnr_db": ("PSNR", "dB", 1.0, 2)}
 PUBLISHED_NOTE = (
     "Published: the value as printed (its standard deviation), from {sources}. `reproduced`: it lies in our 95 % "
     "interval, or within 2 of its standard deviations of our mean; else ours is `above` or `below` it. A cell of "
     "another profile, on unofficial data or with other settings is not what was published and is not compared."
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with one set of settings: the records of its seeds."""
-
-    name: str
-    lane: str
-    control: bool
-    records: tuple[Record, ...]
-
-    def values(self, metric: str) -> dict[int, float]:
-        """The metric by seed; empty where it was not measured."""
-        found = {record["seed"]: record["metrics"].get(metric) for record in self.records}
-        return {seed: float(value) for seed, value in found.items() if value is not None}
-
-    def mean(self, metric: str) -> float:
-        """The mean over seeds; NaN where it was not measured."""
-        values = list(self.values(metric).values())
-        return float(np.mean(values)) if values else math.nan
-
-    def half_interval(self, metric: str) -> float:
-        """Half of the 95 % interval: over seeds, or of a single seed over its signals."""
-        values = list(self.values(metric).values())
-        if len(values) > 1:
-            low, high = mean_interval(np.asarray(values))
-        elif values:
-            low, high = (self.records[0]["metrics"].get(f"{metric}_{end}") for end in ("low", "high"))
-            if low is None or high is None:
-                return math.nan
-        else:
-            return math.nan
-        return (high - low) / 2.0
-
-    @property
-    def metric(self) -> str:
-        """What this row is ranked by."""
-        return "accuracy" if self.values("accuracy") else "psnr_db"
-
-    @property
-    def published(self) -> Mapping[str, Any]:
-        """What the newest record that holds a published row says of it; empty where none does."""
-        newest = sorted(self.records, key=lambda record: str(record["finished"]), reverse=True)
-        return next((record["published"] for record in newest if "published" in record), {})
-
-    @property
-    def badge(self) -> str:
-        """How this row stands to what was published; empty where nothing was."""
-        if not self.published:
-            return ""
-        ours = {metric: (self.mean(metric), self.half_interval(metric)) for metric in SCALES}
-        return badge({**self.records[0], "published": self.published}, ours)
 
 
 @dataclass(frozen=True)
@@ -115,6 +69,7 @@ class Table:
     rows: tuple[Row, ...]
     ranks: tuple[int | None, ...] = field(default=())
     only_published: tuple[PublishedRow, ...] = field(default=())
+    baselines: Mapping[str, Row | None] = field(default_factory=dict)  # by name; None where this table has no such row
 
     @property
     def title(self) -> str:
@@ -128,6 +83,7 @@ class Table:
         return [
             *first,
             *estimate,
+            *(f"{COMPARED[metric][0]} − {name}, {COMPARED[metric][1]}" for name, _, metric in self._compared()),
             *(PUBLISHED_HEADERS[metric] for metric in self._printed()),
             *self._badges("badge"),
             *last,
@@ -145,6 +101,7 @@ class Table:
                     _shown(100 * row.mean("accuracy"), 100 * row.half_interval("accuracy"), 1),
                     _shown(row.mean("psnr_db"), row.half_interval("psnr_db"), 2),
                     *(_shown(row.mean(metric), row.half_interval(metric), 2) for metric in self._estimated()),
+                    *(_compared(row, baseline, metric) for _, baseline, metric in self._compared()),
                     *(_as_printed(row.published.get("metrics", {}), metric) for metric in self._printed()),
                     *self._badges(row.badge),
                     f"{costs['adapted_values']:,.0f}",
@@ -155,7 +112,7 @@ class Table:
             )
         for other in self.only_published:
             printed = [_as_printed(other.metrics, metric) for metric in self._printed()]
-            none = ["–"] * (2 + len(self._estimated()))
+            none = ["–"] * (2 + len(self._estimated()) + len(self._compared()))
             body.append(["published", other.name, *none, *printed, *self._badges(""), "–", "–", "–", "–"])
         return body
 
@@ -167,6 +124,7 @@ class Table:
         notes = [
             NOTE,
             *([ESTIMATE_NOTE] if self._estimated() else []),
+            *([BASELINE_NOTE] if self._compared() else []),
             *self._sources(),
             *self._unofficial(),
             *self.differences(),
@@ -180,10 +138,11 @@ class Table:
         printed = [f"{metric}{part}" for metric in SCALES for part in ("", "_sd")]
         writer.writerow(
             ["dataset", "profile", "rank", "method", "lane", "control"]
-            + [f"{metric}{part}" for metric in SCALES for part in ("", "_half_interval")]
+            + [f"{metric}{part}" for metric in SCALES for part in HALVES]
             + ["adapted_values", "reader_parameters", "train_s", "seeds", "records"]
             + [f"published_{column}" for column in (*printed, "table")]
             + ["badge"]
+            + [f"{metric}_minus_{name}{part}" for name in self.baselines for metric in COMPARED for part in HALVES]
         )
         for row, rank in zip(self.rows, self.ranks, strict=True):
             costs = row.records[0]["costs"]
@@ -196,6 +155,12 @@ class Table:
                 + [" ".join(str(r["seed"]) for r in row.records), " ".join(r["key"][:8] for r in row.records)]
                 + [metrics.get(column, "") for column in printed]
                 + [row.published.get("table", ""), row.badge]
+                + [
+                    "" if math.isnan(value) else repr(value)
+                    for baseline in self.baselines.values()
+                    for metric in COMPARED
+                    for value in _difference(row, baseline, metric)
+                ]
             )
         for other in self.only_published:
             values = [other.metrics.get(column, "") for column in printed]
@@ -207,14 +172,19 @@ class Table:
                 *[""] * (2 + 2 * len(SCALES) + 5),
                 *values,
                 other.table.name,
-                "",
+                *[""] * (1 + len(HALVES) * len(COMPARED) * len(self.baselines)),
             ]
             writer.writerow(line)
         return out.getvalue()
 
     def differences(self) -> list[str]:
-        """Paired differences over seeds of the first row against each other one, with their 95 % intervals."""
-        lines = []
+        """Paired differences over seeds of the first row against each other one, with their 95 % intervals.
+
+        None where baselines say what to compare with.
+        """
+        lines: list[str] = []
+        if self._compared():
+            return lines
         for row in self.rows[1:]:
             metric = "accuracy" if self.rows[0].metric == row.metric == "accuracy" else "psnr_db"
             mean, low, high = paired_difference(self.rows[0], row, metric)
@@ -226,6 +196,16 @@ class Table:
                 f"[{scale * low:+.1f}, {scale * high:+.1f}]"
             )
         return ["Paired differences over seeds, with 95 % intervals:\n\n" + "\n".join(lines)] if lines else []
+
+    def _compared(self) -> list[tuple[str, Row, str]]:
+        """The columns that compare rows with a baseline: its name, its row and the metric, where another row has it."""
+        return [
+            (name, baseline, metric)
+            for name, baseline in self.baselines.items()
+            for metric in COMPARED
+            if baseline is not None and any(row.values(metric) for row in self.rows if row is not baseline)
+            if baseline.values(metric)
+        ]
 
     def _estimated(self) -> list[str]:
         """The metric that stands for a PSNR on unseen points, where a row of this table has one."""
@@ -253,10 +233,16 @@ class Table:
         return [f"`{self.dataset}` is not the official data set: the mark behind `~` is the hash of the data used."]
 
 
-def tables(folder: Path, only_published: Sequence[PublishedRow] = ()) -> list[Table]:
+def tables(
+    folder: Path,
+    only_published: Sequence[PublishedRow] = (),
+    baselines: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Table]:
     """The tables of all good records in ``folder``, by data set and profile. Raises RecordError for a damaged one.
 
     ``only_published`` stand below the rows of their data set, in tables where a row is from their published table.
+    ``baselines`` name rows (`inrbench.matching`) that all others of their table are compared with; raises UsageError
+    where one picks several rows of a table.
     """
     grouped: dict[tuple[str, str, str], dict[str, list[Record]]] = {}
     for record in read_records(folder):
@@ -276,7 +262,8 @@ def tables(folder: Path, only_published: Sequence[PublishedRow] = ()) -> list[Ta
         called = (dataset, dataset.partition("~")[0])  # unofficial data has its hash behind its name
         below = tuple(row for row in only_published if row.table.name in known and row.dataset in called)
         scored = facts["scored_split"], facts["scored_signals"]
-        found.append(Table(dataset, profile, *scored, tuple(rows), ranks, below))
+        compared = {name: _baseline(name, wanted, rows) for name, wanted in (baselines or {}).items()}
+        found.append(Table(dataset, profile, *scored, tuple(rows), ranks, below, compared))
     return found
 
 
@@ -294,64 +281,6 @@ def write(found: Sequence[Table], out: Path, title: str = "Leaderboard") -> list
     for path, content in zip(paths, (text, body), strict=True):
         write_atomically(path, content.encode())
     return paths
-
-
-def lane_of(record: Record) -> str:
-    """Which rows may be ranked together: how the field was initialised, what one representation covers, labels, copies.
-
-    Computed from the record's facts; ``labels in the fit`` means that the fitter was trained with them, and ``rendered
-    samples`` are values that a fitter's fields were queried for.
-    """
-    facts = record["facts"]
-    if facts["scope"] == "samples" and not facts.get("rendered"):
-        return "raw samples"
-    labels = "labels in the fit" if facts["labels_shape_fit"] else "fit without labels"
-    copies = "" if facts["copies"] == 1 else f", {facts['copies']} copies"
-    if facts["scope"] == "samples":
-        return f"rendered samples, {labels}{copies}"
-    return f"{facts['initialisation']}, {facts['scope']}, {labels}{copies}" + (
-        ", augmented" if facts["augmented"] else ""
-    )
-
-
-def paired_difference(first: Row, second: Row, metric: str) -> tuple[float, float, float]:
-    """(mean, low, high) of first − second over the seeds that both have, with its 95 % interval by Student's t."""
-    ours, theirs = first.values(metric), second.values(metric)
-    seeds = sorted(ours.keys() & theirs.keys())
-    differences = np.asarray([ours[seed] - theirs[seed] for seed in seeds])
-    if len(differences) == 0:
-        return math.nan, math.nan, math.nan
-    return (float(differences.mean()), *mean_interval(differences))
-
-
-def row_of(records: Sequence[Record]) -> Row:
-    """The row of ``records`` with one set of settings; of each seed the newest counts."""
-    newest = {record["seed"]: record for record in sorted(records, key=lambda record: str(record["finished"]))}
-    ordered = tuple(newest[seed] for seed in sorted(newest))
-    first = ordered[0]
-    control = first["facts"]["shuffled_labels"] or first["facts"]["scope"] == "samples"
-    name = first["label"] or ("shuffled labels" if first["facts"]["shuffled_labels"] else first["method"])
-    if first["method"] not in name:
-        name = f"{first['method']}, {name}"
-    return Row(name, lane_of(first), control, ordered)
-
-
-def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]], most: int = SHOWN_SETTINGS) -> list[str]:
-    """``names`` with the settings behind them that differ between what shares one: of the parts first, then others.
-
-    ``settings`` are by dotted key; at most ``most`` of a kind are named.
-    """
-    said: list[list[str]] = [[] for _ in names]
-    for kind in (PARTS_NAMES, None):
-        shared: dict[str, list[int]] = {}
-        for i, name in enumerate(names):
-            shared.setdefault(f"{name} {said[i]}", []).append(i)
-        for indices in shared.values():
-            keys = sorted({key for i in indices for key in settings[i] if kind is None or key in kind})
-            differ = [key for key in keys if len({str(settings[i].get(key)) for i in indices}) > 1]
-            for i in indices:
-                said[i] += [f"{key.removesuffix('.name')}={settings[i].get(key)}" for key in differ[:most]]
-    return [f"{name} ({', '.join(parts)})" if parts else name for name, parts in zip(names, said, strict=True)]
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:
@@ -386,6 +315,36 @@ def _ranks(rows: Sequence[Row]) -> list[int | None]:
             beaten = low > 0.0 and place[-1].metric == row.metric
             ranks.append(len(place) + 1 if beaten or place[-1].metric != row.metric else ranks[i - 1])
     return ranks
+
+
+def _baseline(name: str, wanted: Mapping[str, Any], rows: Sequence[Row]) -> Row | None:
+    """The one row that is all of ``wanted``; None where none is. Raises UsageError for several."""
+    asked = picks(wanted)
+    found = []
+    for row in rows:
+        first = row.records[0]
+        if picked(asked, values_of(first["method"], first["dataset"], first["settings"], first["label"])):
+            found.append(row)
+    if len(found) > 1:
+        raise UsageError(
+            f"baseline {name!r} is {len(found)} rows of {found[0].records[0]['dataset']}: "
+            f"{', '.join(row.name for row in found)}; name more of the one"
+        )
+    return found[0] if found else None
+
+
+def _difference(row: Row, baseline: Row | None, metric: str) -> tuple[float, float]:
+    """The mean paired difference of ``row`` to ``baseline``, and half of its 95 % interval; NaN where there is none."""
+    if baseline is None or row is baseline:
+        return math.nan, math.nan
+    mean, low, high = paired_difference(row, baseline, metric)
+    return mean, (high - low) / 2.0
+
+
+def _compared(row: Row, baseline: Row, metric: str) -> str:
+    _, _, scale, digits = COMPARED[metric]
+    mean, half = (scale * value for value in _difference(row, baseline, metric))
+    return ("+" if mean > 0 else "") + _shown(mean, half, digits)
 
 
 def _shown(mean: float, half: float, digits: int) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from inrbench.errors import InrbenchError, UnknownName, UsageError, nearest
-from inrbench.leaderboard import Record, Row, row_of, told_apart
 from inrbench.published import SCALES
+from inrbench.rows import Record, Row, row_of, told_apart
 from inrbench.settings import flatten
 
 if TYPE_CHECKING:

@@ -1,91 +1,46 @@
-"""Requests: ``mwt,wt+mnist`` or a sweep file, as cells.
-
-A sweep file is YAML::
-
-    title: "MWT, Table 4: ablations"
-    profile: paper
-    seeds: [0, 1, 2]
-    set: {data.validation: 0.2, data.scored: validation}  # on every line
-    published: mwt.table4                                 # of published.yaml beside this file
-    cells:
-      - run: mwt,pixels+cifar10
-      - run: mwt+cifar10
-        label: "w_cls {joint.share}"
-        grid: {joint.share: [0, 0.001, 0.01]}             # every combination; `zip` takes one value of each list
-        published: {axis: w_cls, value: "{joint.share}"}  # the one row of the table that has these values
-
-In a label, in what selects a published row and in its columns, ``{key}`` stands for what the line says the cell's
-setting is, whatever ``--set`` makes of it; ``{method}`` and ``{dataset}`` for their names.
-"""
+"""Requests: ``mwt,wt+mnist`` or a sweep file (`inrbench.sweeps`), as cells and searches."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import yaml
-from pydantic import Field
-
+from inrbench.assignments import tree_of
 from inrbench.cells import Cell, parse_grid, resolve
 from inrbench.errors import BadSetting, UsageError, nearest
+from inrbench.matching import check_keys, picked, picks, values_of
 from inrbench.published import PublishedRow, PublishedTable, load_table, selected
-from inrbench.settings import Settings, flatten, merge, setting, tree_of, validated
+from inrbench.search import Requested, Search
+from inrbench.settings import flatten, merge
+from inrbench.sweeps import Sweep, SweepCell, load_sweep
 
-__all__ = ["Sweep", "cells_of", "load_sweep", "rows_without_cells"]
+__all__ = ["cells_of", "requested", "rows_without_cells"]
 
-Values = Annotated[list[Any], Field(min_length=1)]
+#: A sweep of more is a mistake: nobody has the time.
+MOST_CELLS = 100_000
 FILLED = re.compile(r"\{([^{}]*)\}")
 
 
-class Columns(Settings):
-    """Columns of a published table."""
+@dataclass(frozen=True)
+class _Row:
+    """One row of a sweep: a line's method, data set and place in its grid."""
 
-    accuracy: str | None = setting(None, "the column of the accuracy, in %; the one called `accuracy` if empty")
-    psnr_db: str | None = setting(None, "the column of the PSNR, in dB; the one called `psnr_db` if empty")
-    psnr_estimate_db: str | None = setting(None, "the column of a PSNR that was estimated on unseen points, in dB")
+    where: str
+    line: SweepCell
+    own: Cell  # as the sweep says it, whatever --set and --profile do
+    said: Mapping[str, Any]  # its settings: the sweep's, then the line's, then those of its place
+    label: str
+    published: Mapping[str, Any] = field(default_factory=dict)
 
-
-class SweepCell(Settings):
-    """One line of a sweep: methods and data sets, what is set for them, and what was published of them."""
-
-    run: str = setting(doc="METHOD+DATASET, each a list with commas")
-    label: str = setting("", "the row's name in tables; what varies, else the method, if empty")
-    set: dict[str, Any] = setting({}, "settings, as --set: dotted keys or trees")
-    grid: dict[str, Values] = setting({}, "settings, each with its values: a row for every combination")
-    zip: dict[str, Values] = setting({}, "settings, each with as many values: a row for the first of each, and so on")
-    published: dict[str, Any] = setting({}, "columns and values that select one row of the published table")
-    columns: Columns | None = setting(None, "the published table's columns, where not those of the sweep")
-
-
-class Sweep(Settings):
-    """A YAML file that spans cells."""
-
-    title: str = setting("", "the table's title")
-    profile: str = setting("paper", "paper, laptop or smoke")
-    seeds: list[int] = setting([0], "seeds; paired over methods", min_length=1)
-    set: dict[str, Any] = setting({}, "settings of every line, below its own")
-    published: str = setting("", "PAPER.TABLE of the published.yaml beside the file")
-    columns: Columns = setting(Columns(), "the published table's columns")
-    published_only: list[dict[str, Any]] = setting([], "published rows without cells, as a line's `published`")
-    cells: list[SweepCell] = setting(doc="the lines", min_length=1)
-
-
-def load_sweep(path: Path) -> Sweep:
-    """The sweep in ``path``. Raises UsageError with one line where it is none."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"sweep file {str(path)!r} cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise UsageError(f"sweep file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, Mapping):
-        raise UsageError(f"sweep file {str(path)!r} must hold a mapping with `cells:`")
-    return validated(Sweep, tree, path.name)
+    def values(self) -> dict[str, Any]:
+        """What it can be picked by, but for the seed."""
+        return values_of(self.own.method.name, self.own.dataset, self.own.tree(), self.label)
 
 
 def cells_of(
@@ -95,31 +50,55 @@ def cells_of(
     seeds: Sequence[int] | None = None,
     overrides: Sequence[Mapping[str, Any]] = (),
 ) -> list[Cell]:
-    """The cells of ``wanted``, each a grid or a sweep file; what is given here goes above what a file says.
+    """The cells of ``wanted``, as `requested`. Raises UsageError too where one of them is a search."""
+    found = requested(wanted, profile=profile, seeds=seeds, overrides=overrides)
+    if found.searches:
+        raise UsageError(f"{found.searches[0].where}: a search chooses its cells as it goes: `inrbench run` runs it")
+    return found.cells
+
+
+def requested(
+    wanted: Sequence[str],
+    *,
+    profile: str | None = None,
+    seeds: Sequence[int] | None = None,
+    overrides: Sequence[Mapping[str, Any]] = (),
+) -> Requested:
+    """What ``wanted`` asks for, each a grid or a sweep file; what is given here goes above what a file says.
 
     Raises UsageError where a name, a setting or a combination is wrong.
     """
     if not wanted:
         raise UsageError("nothing to run: say METHOD+DATASET, as in mwt+cifar10, or a sweep file")
     cells: list[Cell] = []
+    searches: list[Search] = []
     for text in wanted:
         if text.endswith((".yaml", ".yml")):
-            cells += _cells_of_sweep(Path(text), profile, seeds, overrides)
+            more = _requested_by_sweep(Path(text), profile, seeds, overrides)
+            cells += more.cells
+            searches += more.searches
         else:
-            cells += [
-                resolve(method, dataset, profile=profile or "paper", seed=seed, overrides=overrides)
-                for method, dataset in parse_grid(text)
-                for seed in seeds or [0]
-            ]
-    found: dict[tuple[str, str], Cell] = {}
-    for cell in cells:
-        found.setdefault((cell.name, str(cell.tree())), cell)
-    return list(found.values())
+            for method, dataset in parse_grid(text):
+                first = resolve(
+                    method, dataset, profile=profile or "paper", seed=min(seeds or [0]), overrides=overrides
+                )
+                cells += [replace(first, seed=seed) for seed in seeds or [0]]
+    return Requested(_each_once(cells), searches)
 
 
 def rows_without_cells(path: Path) -> list[PublishedRow]:
     """The published rows that the sweep in ``path`` lists without cells, for each data set that the sweep runs."""
     return _rows_without_cells(path, load_sweep(path))
+
+
+def _each_once(cells: Sequence[Cell]) -> list[Cell]:
+    found: dict[tuple[str, str], Cell] = {}
+    trees: dict[int, str] = {}  # by id: the cells of all seeds share their settings
+    for cell in cells:
+        if id(cell.settings) not in trees:
+            trees[id(cell.settings)] = str(cell.tree())
+        found.setdefault((cell.name, trees[id(cell.settings)]), cell)
+    return list(found.values())
 
 
 def _rows_without_cells(path: Path, sweep: Sweep) -> list[PublishedRow]:
@@ -137,36 +116,104 @@ def _rows_without_cells(path: Path, sweep: Sweep) -> list[PublishedRow]:
     return found
 
 
-def _cells_of_sweep(
+def _requested_by_sweep(
     path: Path, profile: str | None, seeds: Sequence[int] | None, overrides: Sequence[Mapping[str, Any]]
-) -> Iterator[Cell]:
+) -> Requested:
     sweep = load_sweep(path)
     _rows_without_cells(path, sweep)  # what is wrong there is said before anything runs
+    rows: list[_Row] = []
+    for row in _rows(path, sweep):
+        rows.append(row)
+        if len(rows) * len(seeds or sweep.seeds) > MOST_CELLS:
+            raise UsageError(f"{path.name}: it spans more than {MOST_CELLS:,} cells")
+    _check_baselines(path, sweep, rows)
+    found = Requested([], [])
+    for row, wanted in zip(rows, _seeds_of(path, sweep, rows, seeds or sweep.seeds), strict=True):
+        if not wanted:
+            continue
+        trees = [row.said, *overrides]
+        method, dataset, profile_ = row.own.method.name, row.own.dataset, profile or sweep.profile
+        if row.line.search is not None:
+            search = Search(row.where, method, dataset, profile_, wanted, trees, row.line.search, row.line.label)
+            with _at(row.where):
+                search.check(overrides)
+            found.searches.append(search)
+            continue
+        cell = replace(row.own, label=row.label)
+        if overrides or profile_ != sweep.profile:
+            cell = resolve(method, dataset, profile=profile_, seed=min(wanted), overrides=trees, label=row.label)
+        if row.published:
+            changed = [] if cell.profile != row.own.profile else _changed(row.own, cell)
+            cell = replace(cell, published={**row.published, "changed": changed})
+        found.cells.extend(replace(cell, seed=seed) for seed in wanted)
+    if not found.cells and not found.searches:
+        raise UsageError(f"{path.name}.exclude: it leaves no cell")
+    return found
+
+
+def _rows(path: Path, sweep: Sweep) -> Iterator[_Row]:
     for number, line in enumerate(sweep.cells):
         where = f"{path.name}.cells.{number}"
-        for (method, dataset), varied in itertools.product(parse_grid(line.run), _varied(line, where)):
-            said = merge(*(tree_of(*one) for one in (*sweep.set.items(), *line.set.items(), *varied.items())))
+        with _at(where):
+            pairs = parse_grid(line.run)
+        for (method, dataset), varied in itertools.product(pairs, _varied(line, where)):
             with _at(where):
+                said = merge(*(tree_of(*one) for one in (*sweep.set.items(), *line.set.items(), *varied.items())))
                 own = resolve(method, dataset, profile=sweep.profile, overrides=[said])
                 label, published = _described(path, sweep, line, own, varied)
-            for seed in seeds or sweep.seeds:
-                over = [said, *overrides]
-                cell = resolve(
-                    method, dataset, profile=profile or sweep.profile, seed=seed, overrides=over, label=label
-                )
-                if published:
-                    changed = [] if cell.profile != own.profile else _changed(own, cell)
-                    cell = replace(cell, published={**published, "changed": changed})
-                yield cell
+            if line.search is not None:
+                label = Search.best_label(line.search, line.label)
+            yield _Row(where, line, own, said, label, published)
+
+
+def _seeds_of(path: Path, sweep: Sweep, rows: Sequence[_Row], seeds: Sequence[int]) -> Iterator[list[int]]:
+    """For each row the ``seeds`` that no exclusion takes out. Raises UsageError for one that takes out nothing."""
+    excluded = [picks(one) for one in sweep.exclude]
+    used = [False] * len(excluded)
+    known: set[str] = {"seed"}
+    for row in rows:
+        left = list(seeds)
+        if excluded:
+            values = row.values()
+            known |= values.keys()
+            for seed in dict.fromkeys([*seeds, *sweep.seeds]):  # what the file says of its own seeds stays true
+                out = [picked(wanted, {**values, "seed": seed}) for wanted in excluded]
+                used = [was or now for was, now in zip(used, out, strict=True)]
+                if any(out):
+                    left = [one for one in left if one != seed]
+        yield left
+    for number, wanted in enumerate(excluded):
+        if not used[number]:
+            with _at(f"{path.name}.exclude.{number}"):
+                check_keys(wanted, known)
+                raise UsageError(f"no cell is {_shown(sweep.exclude[number])}")
+
+
+def _check_baselines(path: Path, sweep: Sweep, rows: Sequence[_Row]) -> None:
+    """Raises UsageError for a baseline that is no row, or several of one data set."""
+    if not sweep.baselines:
+        return
+    values = [row.values() for row in rows]
+    for name, asked in sweep.baselines.items():
+        with _at(f"{path.name}.baselines.{name}"):
+            wanted = picks(asked)
+            check_keys(wanted, {key for one in values for key in one})
+            found = [row.own.dataset for row, one in zip(rows, values, strict=True) if picked(wanted, one)]
+            if not found:
+                raise UsageError(f"no row is {_shown(asked)}")
+            if twice := next((dataset for dataset in found if found.count(dataset) > 1), None):
+                raise UsageError(f"{found.count(twice)} rows of {twice} are {_shown(asked)}; name more of the one")
 
 
 def _described(
     path: Path, sweep: Sweep, line: SweepCell, own: Cell, varied: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """The label of a row, and what was published for it, from ``own``: the cell as the sweep says it."""
+    label = line.label or ", ".join(f"{key}={_shown(value)}" for key, value in varied.items())
+    if not (line.published or FILLED.search(line.label)):
+        return label, {}
     values = {"method": own.method.name, "dataset": own.dataset, **dict(flatten(own.tree()))}
-    label = FILLED.sub(lambda found: _shown(_value(found[1], values)), line.label)
-    label = label or ", ".join(f"{key}={_shown(value)}" for key, value in varied.items())
+    label = FILLED.sub(lambda found: _shown(_value(found[1], values)), line.label) or label
     if not line.published:
         return label, {}
     columns = (line.columns or sweep.columns).model_dump()
@@ -175,13 +222,15 @@ def _described(
 
 def _varied(line: SweepCell, where: str) -> list[dict[str, Any]]:
     """The settings of each row of ``line``: every combination of its grid with the places of its zipped lists."""
-    keys = [*line.set, *line.grid, *line.zip]
+    keys = [*line.set, *line.grid, *line.zip, *(line.search.space if line.search else {})]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise BadSetting(f"{where}: {twice!r} stands more than once in `set`, `grid` and `zip`")
+        raise BadSetting(f"{where}: {twice!r} stands more than once in `set`, `grid`, `zip` and `search`")
     lengths = {key: len(values) for key, values in line.zip.items()}
     if len(set(lengths.values())) > 1:
         raise BadSetting(f"{where}: `zip` takes lists of one length; given: {lengths}")
     zipped = [dict(zip(line.zip, place, strict=True)) for place in zip(*line.zip.values(), strict=True)] or [{}]
+    if (rows := math.prod(map(len, line.grid.values())) * len(zipped)) > MOST_CELLS:
+        raise BadSetting(f"{where}: its grid has {rows:,} rows; a sweep has at most {MOST_CELLS:,} cells")
     products = [dict(zip(line.grid, place, strict=True)) for place in itertools.product(*line.grid.values())]
     return [product | place for product, place in itertools.product(products, zipped)]
 

@@ -11,7 +11,7 @@ from typing import Any
 from inrbench.cells import Cell, build_dataset
 from inrbench.data import OpenedData, open_dataset
 from inrbench.errors import RecordError, Refused, UsageError
-from inrbench.keys import stage_ingredients, stage_keys
+from inrbench.keys import Codes, stage_ingredients, stage_keys
 from inrbench.progress import duration
 from inrbench.records import file_stem, read_record, write_record
 from inrbench.selection import select
@@ -86,6 +86,7 @@ def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
     num_threads(options.threads)
     devices = devices_of(cells, options)
     opened: dict[str, OpenedData] = {}
+    codes: Codes = {}
     planned = []
     for cell, device in zip(cells, devices, strict=True):
         if cell.joint is not None and cell.data_settings.copies.count > 1:
@@ -97,9 +98,8 @@ def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
         source = str((cell.dataset, cell.data_settings))
         if source not in opened:
             opened[source] = _opened(cell, options)
-        data = opened[source]
-        select(data.splits, cell.data_settings, cell.seed)
-        planned.append(with_record(cell, data, device, options))
+            select(opened[source].splits, cell.data_settings, cell.seed)
+        planned.append(with_record(cell, opened[source], device, options, codes))
     return planned
 
 
@@ -112,15 +112,20 @@ def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
         from inrbench.execution.checking import devices_checked
 
         return devices_checked(cells, options.device)
-    devices: list[str] = []
+    devices: dict[tuple[str, ...], str] = {}
     built: set[str] = set()
+    seen: set[int] = set()  # by id: the cells of all seeds share their settings
     for cell in cells:
-        devices.append(cell.engine().resolve_device(options.device))
+        if cell.backends not in devices:
+            devices[cell.backends] = cell.engine().resolve_device(options.device)
+        if id(cell.settings) in seen:
+            continue
+        seen.add(id(cell.settings))
         parts = str((cell.method.name, cell.dataset, cell.tree()))
         if parts not in built:
             cell.build()
             built.add(parts)
-    return devices
+    return [devices[cell.backends] for cell in cells]
 
 
 def plan_one(cell: Cell, options: Options, device: str) -> Planned:
@@ -128,9 +133,12 @@ def plan_one(cell: Cell, options: Options, device: str) -> Planned:
     return with_record(cell, _opened(cell, options), device, options)
 
 
-def with_record(cell: Cell, data: OpenedData, device: str, options: Options) -> Planned:
-    """The cell on ``data``, of which the name and the checksum count here, with the record that exists of it."""
-    one = Planned(cell, data, device, stage_keys(cell, data.checksum, device.partition(":")[0]))
+def with_record(cell: Cell, data: OpenedData, device: str, options: Options, codes: Codes | None = None) -> Planned:
+    """The cell on ``data``, of which the name and the checksum count here, with the record that exists of it.
+
+    ``codes`` is what the cells of one planning share.
+    """
+    one = Planned(cell, data, device, stage_keys(cell, data.checksum, device.partition(":")[0], codes))
     return replace(one, record=existing(one, options))
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticUndefined
 
@@ -25,7 +23,6 @@ __all__ = [
     "flatten",
     "load_target",
     "merge",
-    "parse_assignment",
     "setting",
     "stage_of",
     "validated",
@@ -167,36 +164,6 @@ def _merge_into(result: dict[str, Any], tree: Mapping[str, Any], *, top: bool) -
             _merge_into(result[key], value, top=False)
         else:
             _merge_into(old, value, top=False)
-
-
-def parse_assignment(text: str) -> dict[str, Any]:
-    """``fitter.steps=4`` as the tree ``{"fitter": {"steps": 4}}``; the value is YAML, and ``1e-4`` is a number."""
-    path, equals, raw = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise BadSetting(f"--set takes KEY=VALUE, as in --set fitter.steps=4; given: {text!r}")
-    try:
-        value = yaml.safe_load(raw) if raw.strip() else None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise BadSetting(f"--set {path}: {raw!r} is not a YAML value: {str(error).splitlines()[0]}") from error
-    return tree_of(path.strip(), value)
-
-
-def tree_of(path: str, value: Any) -> dict[str, Any]:
-    """``value`` at the dotted ``path``; in what YAML 1.1 takes for text ``1e-4`` is a number too."""
-    tree: Any = _number(value)
-    for key in reversed(path.split(".")):
-        tree = {key: tree}
-    return dict(tree)
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _number(inner) for key, inner in value.items()}
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
 
 
 def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:

@@ -25,10 +25,11 @@ from inrbench.cells import Built, resolve
 from inrbench.cli import cli
 from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import BadSetting, InrbenchError, Interrupted, NotFinite, Refused, UsageError
-from inrbench.leaderboard import lane_of, tables
+from inrbench.leaderboard import tables
 from inrbench.records import read_records
 from inrbench.registry import registry
 from inrbench.representations import Arrays, Layout, Representations
+from inrbench.rows import lane_of
 from inrbench.signals import PartSpec
 
 LAYOUT = Layout("latent", {"latent": (3,)}, None, {"omega_0": 30.0})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 
 from inrbench import keys
 from inrbench.cells import Cell
-from inrbench.keys import STAGES, _read, _source, fingerprint, stage_ingredients, stage_keys
+from inrbench.keys import STAGES, Codes, _read, _source, fingerprint, stage_ingredients, stage_keys
 from inrbench.plugin import KINDS, Method, Plugin
 from inrbench.registry import Entry, registry
 from inrbench.settings import DataSettings, JointSettings, Settings, TrainingSettings, setting
@@ -235,7 +237,32 @@ def test_ingredients_tell_what_a_key_is_made_of(cell: Cell, package: tuple[str, 
     assert {"inrbench.pipeline", f"{name}.fitter", f"{name}.shared", f"{name}.data"} <= set(found["train"]["code"])
 
 
+def test_a_key_is_the_digest_of_what_it_is_made_of_so_that_records_keep_theirs(cell: Cell) -> None:
+    found, made = stage_ingredients(cell, "c", "cpu"), stage_keys(cell, "c", "cpu")
+    before = ""
+    for stage in STAGES:
+        assert found[stage]["before"] == before
+        text = json.dumps(found[stage], sort_keys=True, default=str)
+        assert made[stage] == (before := hashlib.sha256(text.encode()).hexdigest()[:32])
+
+
 # ------------------------------------------------------------------ code
+
+
+def test_many_cells_share_what_is_read_of_files_and_get_the_same_keys(
+    cell: Cell, package: tuple[str, Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [cell, replace(cell, seed=1), with_setting(cell, "fitter", lr=0.5), jointly(cell)]
+    expected = [stage_keys(one, "c", "cpu") for one in cells]
+    asked = []
+    monkeypatch.setattr(keys, "fingerprint", lambda *given: asked.append(given) or fingerprint(*given))
+    codes: Codes = {}
+    assert [stage_keys(one, "c", "cpu", codes) for one in cells] == expected
+    assert len(asked) == len({tuple(modules) for modules, *_ in asked}) == 2  # without the reader, and with it
+
+    _, edit = package
+    edit("shared.py", "scale = 2.0\n")  # the next planning reads anew
+    assert stage_keys(cell, "c", "cpu", {}) != expected[0]
 
 
 @pytest.mark.parametrize(
@@ -335,8 +362,6 @@ print(json.dumps(list(fingerprint(["inrbench.pipeline", "inrbench_mwt.meta_sgd"]
 @pytest.fixture(scope="module")
 def reached() -> set[str]:
     """The modules in the fingerprint of MWT's training."""
-    import json
-
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True)
     return set(json.loads(done.stdout))
 

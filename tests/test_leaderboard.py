@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from inrbench.leaderboard import Row, Table, lane_of, paired_difference, tables, told_apart, write
+from inrbench.errors import UsageError
+from inrbench.leaderboard import Table, tables, write
 from inrbench.published import PublishedRow, PublishedTable
 from inrbench.records import write_record
+from inrbench.rows import Row, lane_of, paired_difference, told_apart
 
 FACTS = {
     "initialisation": "meta-learned",
@@ -372,3 +374,74 @@ def test_without_an_estimate_there_is_no_column_for_it(board: Any) -> None:
     (table,) = board(rows_of("whole", [0.7, 0.8]))
     assert "PSNR estimate, dB" not in table.headers()
     assert "no step of the fit drew" not in table.markdown()
+
+
+# ------------------------------------------------------------------ baselines
+
+
+def with_baselines(board: Any, tmp_path: Path, wanted: dict[str, Any], *groups: list[dict[str, Any]]) -> list[Table]:
+    board(*groups)
+    return tables(tmp_path / "records", baselines=wanted)
+
+
+def psnr(rows: list[dict[str, Any]], *values: float) -> list[dict[str, Any]]:
+    """The rows with a PSNR too."""
+    return [{**row, "metrics": {**row["metrics"], "psnr_db": value}} for row, value in zip(rows, values, strict=True)]
+
+
+def test_every_other_row_is_compared_with_a_baseline_over_the_seeds_of_both(board: Any, tmp_path: Path) -> None:
+    a, b = psnr(rows_of("a", [0.9, 0.8, 0.7]), 20, 21, 22), psnr(rows_of("b", [0.5, 0.6]), 22, 22)
+    (table,) = with_baselines(board, tmp_path, {"b": {"method": "b"}}, a, b, rows_of("c", [0.4]))
+    assert table.headers()[2:6] == ["accuracy, %", "PSNR, dB", "accuracy − b, points", "PSNR − b, dB"]
+    # differences of accuracy 0.4, 0.2; of PSNR -2, -1; t of 1 degree of freedom is 12.7062, and s/sqrt(2) half a range
+    assert {cells[1]: cells[4:6] for cells in table.cells()} == {
+        "a": ["+30.0 ± 127.1", "-1.50 ± 6.35"],
+        "b": ["–", "–"],
+        "c": ["-10.0", "–"],
+    }
+    page = table.markdown()
+    assert "− NAME: the mean of the row's paired difference to the row of that name" in page
+    assert "Paired differences over seeds, with" not in page
+    lines = {line["method"]: line for line in csv.DictReader(io.StringIO(table.csv()), strict=True)}
+    assert float(lines["a"]["accuracy_minus_b"]) == pytest.approx(0.3)
+    assert float(lines["a"]["accuracy_minus_b_half_interval"]) == pytest.approx(12.7062 * 0.1, rel=1e-4)
+    assert float(lines["a"]["psnr_db_minus_b"]) == pytest.approx(-1.5)
+    assert [lines["b"]["accuracy_minus_b"], lines["c"]["accuracy_minus_b_half_interval"]] == ["", ""]
+
+
+def test_baselines_are_picked_by_label_data_set_and_settings_and_stand_in_their_own_tables(
+    board: Any, tmp_path: Path
+) -> None:
+    wanted = {"wide": {"label": "wide a"}, "elsewhere": {"method": "a", "dataset": "mnist"}, "set": {"fitter": "b"}}
+    groups = [
+        rows_of("a", [0.9, 0.8], label="wide a"),
+        rows_of("b", [0.5, 0.6]),
+        rows_of("a", [0.3, 0.4], dataset="mnist~1a2b3c4d"),
+        rows_of("c", [0.2, 0.3], dataset="mnist~1a2b3c4d"),
+    ]
+    digits, mnist = with_baselines(board, tmp_path, wanted, *groups)
+    assert [header for header in digits.headers() if "−" in header] == [
+        "accuracy − wide, points",
+        "accuracy − set, points",
+    ]
+    assert [header for header in mnist.headers() if "−" in header] == ["accuracy − elsewhere, points"]
+    _, sheet = write([digits, mnist], tmp_path / "out")
+    lines = list(csv.DictReader(io.StringIO(sheet.read_text()), strict=True))
+    compared = {line["method"]: line["accuracy_minus_elsewhere"] for line in lines if line["dataset"] != "digits"}
+    assert compared["a"] == ""
+    assert float(compared["c"]) == pytest.approx(-0.1)
+    assert None not in {value for line in lines for value in line.values()}
+
+
+def test_a_baseline_that_is_several_rows_of_a_table_is_refused(board: Any, tmp_path: Path) -> None:
+    groups = [rows_of("a", [0.9]), rows_of("a", [0.8], label="wide a")]
+    with pytest.raises(UsageError, match=r"^baseline 'a' is 2 rows of digits: a, wide a; name more of the one$"):
+        with_baselines(board, tmp_path, {"a": {"method": "a"}}, *groups)
+
+
+def test_published_rows_stand_below_with_a_column_for_each_baseline(board: Any, tmp_path: Path) -> None:
+    board(published_rows(), rows_of("b", [0.9, 0.9], profile="paper"))
+    others = [PublishedRow(TABLE, "another", "digits", {"accuracy": 0.9})]
+    (table,) = tables(tmp_path / "records", others, {"b": {"method": "b"}})
+    assert {len(cells) for cells in table.cells()} == {len(table.headers())}
+    assert len({len(line) for line in csv.reader(io.StringIO(table.csv()))}) == 1

@@ -13,8 +13,9 @@ import yaml
 
 from inrbench.cells import Cell
 from inrbench.published import SCALES, load_table
-from inrbench.requests import cells_of, load_sweep
+from inrbench.requests import cells_of
 from inrbench.settings import flatten
+from inrbench.sweeps import load_sweep
 
 FOLDER = Path(__file__).parents[1] / "leaderboards" / "papers"
 SWEEPS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "published")

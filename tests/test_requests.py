@@ -10,7 +10,8 @@ import pytest
 
 from inrbench.errors import BadSetting, UnknownName, UsageError
 from inrbench.keys import stage_keys
-from inrbench.requests import cells_of, load_sweep, rows_without_cells
+from inrbench.requests import cells_of, rows_without_cells
+from inrbench.sweeps import load_sweep
 
 SWEEP = """
 title: A sweep
@@ -212,7 +213,7 @@ def test_a_label_is_filled_with_what_the_cell_has(sweep: Any) -> None:
         ),
         (
             "set: {inr.width: 8}, grid: {inr.width: [9]}",
-            "sweep.yaml.cells.0: 'inr.width' stands more than once in `set`, `grid` and `zip`",
+            "sweep.yaml.cells.0: 'inr.width' stands more than once in `set`, `grid`, `zip` and `search`",
         ),
         (
             "label: 'width {inr.widht}'",

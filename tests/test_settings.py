@@ -16,7 +16,6 @@ from inrbench.settings import (
     flatten,
     load_target,
     merge,
-    parse_assignment,
     setting,
     stage_of,
     validated,
@@ -101,51 +100,6 @@ def test_a_name_inside_a_group_is_a_setting_like_any_other() -> None:
 def test_a_group_replaces_a_value_and_a_value_replaces_a_group() -> None:
     assert merge({"joint": None}, {"joint": {"share": 1.0}}) == {"joint": {"share": 1.0}}
     assert merge({"joint": {"share": 1.0}}, {"joint": None}, {"joint": {}}) == {"joint": {}}
-
-
-# ------------------------------------------------------------------ --set
-
-
-@pytest.mark.parametrize(
-    ("raw", "value"),
-    [
-        ("4", 4),
-        ("4.5", 4.5),
-        ("1e-4", 1e-4),
-        ("1e4", 1e4),
-        ("-1", -1),
-        ("true", True),
-        ("null", None),
-        ("", None),
-        ("[1, 2]", [1, 2]),
-        ("{a: 1}", {"a": 1}),
-        ("one-cycle", "one-cycle"),
-        ("a=b", "a=b"),
-    ],
-)
-def test_the_value_of_an_assignment_is_yaml(raw: str, value: object) -> None:
-    parsed = parse_assignment(f"fitter.lr={raw}")["fitter"]["lr"]
-    assert parsed == value
-    assert type(parsed) is type(value)
-
-
-def test_a_dotted_key_is_a_tree() -> None:
-    assert parse_assignment(" fitter.train.steps = 4") == {"fitter": {"train": {"steps": 4}}}
-    assert parse_assignment("reader=mlp") == {"reader": "mlp"}
-
-
-@pytest.mark.parametrize("text", ["fitter.steps", "=4", "fitter.=4", ".steps=4", "a..b=1", ""])
-def test_what_is_no_assignment_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(BadSetting) as caught:
-        parse_assignment(text)
-    assert str(caught.value) == f"--set takes KEY=VALUE, as in --set fitter.steps=4; given: {text!r}"
-
-
-@pytest.mark.parametrize("raw", ["[1", "{a", "2026-02-31", "a: b: c"])
-def test_what_is_no_yaml_is_refused_in_one_line(raw: str) -> None:
-    with pytest.raises(BadSetting, match=r"^--set fitter.x: .* is not a YAML value: [^\n]+$") as caught:
-        parse_assignment(f"fitter.x={raw}")
-    assert repr(raw) in str(caught.value)
 
 
 # ------------------------------------------------------------------ validation

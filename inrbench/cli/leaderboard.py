@@ -23,7 +23,7 @@ __all__ = ["leaderboard"]
 @click.option(
     "--sweep",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The sweep that made the records: its title as heading, and the published rows that it lists without cells.",
+    help="The sweep that made the records: its title, baselines, and the published rows that it lists without cells.",
 )
 def leaderboard(records: Path, out: Path | None, sweep: Path | None) -> None:
     """Print tables of records, with intervals and ranks.
@@ -35,13 +35,17 @@ def leaderboard(records: Path, out: Path | None, sweep: Path | None) -> None:
       inrbench leaderboard --records runs/t1 --sweep leaderboards/papers/mwt-table1.yaml
 
     Only cells that can be compared stand in one table: the same scored data, the same profile. What a paper printed
-    for a row stands beside it, with a badge: reproduced, above or below, or why it is not compared.
+    for a row stands beside it, with a badge: reproduced, above or below, or why it is not compared. Where the sweep
+    names baselines, a column holds each row's paired difference to each of them, over seeds.
     """  # noqa: D301
     from inrbench.leaderboard import tables, write
-    from inrbench.requests import load_sweep, rows_without_cells
+    from inrbench.requests import rows_without_cells
+    from inrbench.sweeps import load_sweep
 
-    title = load_sweep(sweep).title if sweep else ""
-    found = tables(records_folder(records), rows_without_cells(sweep) if sweep else ())
+    said = load_sweep(sweep) if sweep else None
+    title = said.title if said else ""
+    baselines = said.baselines if said else {}
+    found = tables(records_folder(records), rows_without_cells(sweep) if sweep else (), baselines)
     if not found:
         say(f"no records to rank in {records}; `inrbench run METHOD+DATASET` makes some")
         return

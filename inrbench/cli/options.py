@@ -71,7 +71,7 @@ SEEDS = click.option(
 
 def assignments(texts: Sequence[str]) -> list[dict[str, Any]]:
     """The trees of ``--set``, in order. Raises BadSetting."""
-    from inrbench.settings import parse_assignment
+    from inrbench.assignments import parse_assignment
 
     return [parse_assignment(text) for text in texts]
 

@@ -90,10 +90,11 @@ def run(
     there. Several runs over one folder of records, on several machines too, share the cells. The exit status is 0 where
     all cells are ok, 1 where one failed, 2 where the request is wrong, 130 after Ctrl-C.
     """  # noqa: D301
-    from inrbench.requests import cells_of
+    from inrbench.requests import requested
     from inrbench.runner import Options, plan, run_cells
+    from inrbench.search import run_requested
 
-    cells = cells_of(what, profile=profile, seeds=seeds, overrides=assignments(settings))
+    asked = requested(what, profile=profile, seeds=seeds, overrides=assignments(settings))
     options = Options(
         records,
         data_root,
@@ -111,18 +112,18 @@ def run(
         checkpoint_s=checkpoint_every,
     )
     if dry_run:
-        _dry_run(cells, options, as_json)
+        _dry_run(asked.cells, options, as_json)
         return
-    planned = plan(cells, options)
-    done = run_cells(planned, options, say if as_json else click.echo, quiet=False)
+    report = say if as_json else click.echo
+    done = run_requested(asked, lambda cells: run_cells(plan(cells, options), options, report, quiet=False), report)
     if as_json:
         click.echo(json.dumps(done, indent=2))
-    elif len(planned) > 1:
+    elif len(done) > 1:
         click.echo()
         show_table([_row(record) for record in done])
-    missing = len(planned) - len(done)
-    if missing:
-        say(f"{missing} of {len(planned)} cells were not started; the same command goes on from here")
+    missing = len(asked.cells) - len(done)
+    if missing > 0:
+        say(f"{missing} of {len(asked.cells)} cells were not started; the same command goes on from here")
     folder = "" if records == Path("records") else f" --records {records}"
     say(f"records are in {records}; `inrbench leaderboard{folder}` shows them as tables")
     statuses = {record["status"] for record in done}

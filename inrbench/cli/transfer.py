@@ -117,9 +117,9 @@ def import_(
     from inrbench.artefacts.folder import ArtefactFolder
     from inrbench.artefacts.hdf5 import require_h5py
     from inrbench.artefacts.importing import plan_import
+    from inrbench.assignments import parse_assignment
     from inrbench.cells import parse_grid, resolve
     from inrbench.errors import UsageError
-    from inrbench.settings import parse_assignment
 
     for path in files:  # a pickle is refused whatever is installed
         if path.is_file():

@@ -65,7 +65,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(arguments: str, message: s
         ("fitter.steps", "--set takes KEY=VALUE, as in --set fitter.steps=4; given: 'fitter.steps'"),
         ("fitter.steps=[1", "--set fitter.steps: '[1' is not a YAML value: "),
         ("fitter.steps=2020-13-45", "--set fitter.steps: '2020-13-45' is not a YAML value: month must be in 1..12"),
-        ("fitter={1: 2}", "setting fitter.1=1: keys should be strings"),
+        ("fitter={1: 2}", "--set fitter: a key is no text: '1'; put it in quotes"),
         ("fitter=7", "setting 'fitter' takes a name, as in --set fitter=NAME; given: 7"),
         ("data=7", "'data' holds settings, as in --set data.train_size=1000; given: 7"),
         ("joint=true", "'joint' holds settings, as in --set joint.share=0.01; given: True"),
@@ -122,7 +122,10 @@ def test_parts_too_large_for_the_machine_end_in_one_line() -> None:
         ("a: !!python/object/apply:os.system [ls]", "sweep file 'sweep.yaml' is not YAML: could not determine a const"),
         ("cells: []", "setting sweep.yaml.cells=[]: list should have at least 1 item"),
         ("cels: []", "no setting 'sweep.yaml.cels'; did you mean 'sweep.yaml.cells'"),
-        ("seeds: [-1]\ncells: [{run: mwt+digits}]", "a seed is an integer from 0 on; given: -1"),
+        (
+            "seeds: [-1]\ncells: [{run: mwt+digits}]",
+            "setting sweep.yaml.seeds.0=-1: input should be greater than or equal to 0",
+        ),
         (
             "cells: [{run: mwt+digits, set: {fitter.step: 3}}]",
             "sweep.yaml.cells.0: no setting 'fitter.step'; did you mean 'fitter.steps'",
