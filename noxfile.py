@@ -15,7 +15,7 @@ nox.options.sessions = ["tests", "lint", "types", "cells"]
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["inrbench", *(str(next(folder.glob("inrbench_*")).relative_to(ROOT)) for folder in PLUGINS)]
-TESTING = ["pytest", "pytest-timeout", "jaxtyping", "beartype"]
+TESTING = ["pytest", "pytest-timeout", "hypothesis", "jaxtyping", "beartype"]
 
 
 def install(session: nox.Session, *extra: str, constraints: str = "constraints.txt") -> None:

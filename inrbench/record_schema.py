@@ -44,7 +44,7 @@ class _Record(BaseModel):
     settings: dict[str, Any]
     vectors: Vectors | None = Field(default=None, description="of its scored signals, where it has some")
     published: dict[str, Any] = Field(default_factory=dict, description="what a paper printed for this cell")
-    digest: str = Field(default="", description="BLAKE2b-128 of the document without it, as sorted JSON")
+    digest: str = Field(default="", description="BLAKE2b-128 of the file with zeros in its place, in hex")
 
 
 class GoodRecord(_Record):

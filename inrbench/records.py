@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA",
-    "document_digest",
     "file_stem",
     "load_records",
     "now",
@@ -40,6 +39,8 @@ __all__ = [
     "write_record",
 ]
 
+#: What stands for the digest of a document where that is computed.
+NO_DIGEST = 32 * "0"
 #: What a document holds that is no column of a table: courses over steps, lines of a log, hashes of code.
 NO_COLUMNS = ("log", "log_tail", "ingredients")
 #: The columns that a table has though it has no rows.
@@ -67,8 +68,7 @@ def write_record(folder: Path, record: Mapping[str, Any], vectors: Mapping[str, 
             digest = digest_of(vectors)
             document["vectors"] = {"file": f"{stem}.{digest[:8]}.safetensors", "digest": digest}
             save_arrays(folder / document["vectors"]["file"], vectors)
-        text = json.dumps({**document, "digest": document_digest(document)}, indent=2, sort_keys=True, allow_nan=False)
-        write_atomically(path, (text + "\n").encode())
+        write_atomically(path, _text(document))
     except OSError as error:
         raise RecordError(
             f"cannot write the record {path}: {error.strerror or error}; finished stages are kept, so free some space "
@@ -110,15 +110,9 @@ def parse_record(content: bytes, path: Path) -> dict[str, Any]:
     digest = record.pop("digest", None)
     if digest is None and schema != 1:  # of schema 1 there are records from before there was a digest
         raise RecordError(f"record {path} is damaged: it has no digest")
-    if digest is not None and digest != document_digest(whole):
+    if digest is not None and digest != _digest(content.replace(b"\r\n", b"\n"), digest):
         raise RecordError(f"record {path} is damaged: its content does not match its digest")
     return record
-
-
-def document_digest(document: Mapping[str, Any]) -> str:
-    """A hash of a document without its own digest; order of keys and layout of the text do not count."""
-    whole = json.dumps({key: value for key, value in document.items() if key != "digest"}, sort_keys=True)
-    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 def read_records(folder: Path) -> Iterator[dict[str, Any]]:
@@ -169,6 +163,22 @@ def file_stem(cell: str, key: str) -> str:
 def now() -> str:
     """The time, in UTC, as ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _text(document: Mapping[str, Any]) -> bytes:
+    """The text of ``document``, with its digest: any other byte is damage."""
+    text = json.dumps({**document, "digest": NO_DIGEST}, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+    return text.replace(_line(NO_DIGEST), _line(_digest(text, NO_DIGEST)))
+
+
+def _digest(text: bytes, said: str) -> str:
+    """The digest of ``text``, which says ``said``: of the text with zeros in its place."""
+    return hashlib.blake2b(text.replace(_line(said), _line(NO_DIGEST)), digest_size=16).hexdigest()
+
+
+def _line(digest: str) -> bytes:
+    """The line of a record's own digest; what is nested deeper begins with more spaces."""
+    return f'\n  "digest": {json.dumps(digest)}'.encode()
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inrbench.arrays import digest_of
 from inrbench.errors import RecordError
 from inrbench.records import (
     SCHEMA,
@@ -180,12 +181,32 @@ def test_another_value_in_a_valid_document_is_damage(tmp_path: Path, before: str
     assert str(caught.value) == f"record {path} is damaged: its content does not match its digest"
 
 
-def test_another_layout_of_the_text_is_no_damage(tmp_path: Path) -> None:
-    path = write_record(tmp_path, record(label="für ω"))
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("\n", " "), ('"seed": 0', '"seed":  0'), ("1e-05", "1E-05"), ("27.571741087751928", "27.571741087751929")],
+)
+def test_a_byte_that_changes_no_value_is_damage_all_the_same(tmp_path: Path, before: str, after: str) -> None:
+    path = write_record(tmp_path, record(metrics={"a": 1e-05, "b": 27.571741087751928}))
+    found = json.loads(path.read_text())
+    path.write_text(path.read_text().replace(before, after, 1))
+    assert json.loads(path.read_text()) == found
+    with pytest.raises(RecordError, match="its content does not match its digest"):
+        read_record(path)
+
+
+def test_the_line_ends_of_another_system_are_no_damage(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record())
     before = read_record(path)
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(dict(reversed(document.items())), ensure_ascii=False, indent=7), encoding="utf-8")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert read_record(path) == before
+
+
+def test_other_digests_in_a_document_are_left_alone(tmp_path: Path) -> None:
+    zeros = {"digest": 32 * "0", "deep": {"digest": 32 * "0"}, "text": '\n  "digest": "' + 32 * "0" + '"'}
+    path = write_record(tmp_path, record(facts=zeros, digest="x"), VECTORS)
+    assert read_record(path)["facts"] == zeros
+    assert read_record(path)["vectors"]["digest"] == digest_of(VECTORS)
+    assert "digest" not in read_record(path)
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
