@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inrbench.arrays import digest_of
 from inrbench.errors import RecordError
 from inrbench.records import (
     SCHEMA,
@@ -73,9 +74,10 @@ def test_a_record_without_vectors_has_none(tmp_path: Path) -> None:
 
 
 def test_what_is_not_finite_becomes_null_and_numpys_numbers_plain_ones(tmp_path: Path) -> None:
-    metrics = {"a": float("nan"), "b": np.float32(np.inf), "c": np.int64(3), "d": [np.bool_(True), (1.5,)]}
-    path = write_record(tmp_path, record(metrics=metrics))
-    assert read_record(path)["metrics"] == {"a": None, "b": None, "c": 3, "d": [True, [1.5]]}
+    metrics = {"a": float("nan"), "b": np.float32(np.inf), "c": np.int64(3)}
+    path = write_record(tmp_path, record(metrics=metrics, facts={"d": [np.bool_(True), (1.5,)]}))
+    assert read_record(path)["metrics"] == {"a": None, "b": None, "c": 3}
+    assert read_record(path)["facts"] == {"d": [True, [1.5]]}
     assert "NaN" not in path.read_text()
 
 
@@ -86,6 +88,13 @@ def test_names_become_file_names_that_every_system_takes() -> None:
 
 def test_the_time_is_utc() -> None:
     assert now().endswith("+00:00")
+
+
+def test_a_failure_says_what_failures_say_though_its_writer_did_not(tmp_path: Path) -> None:
+    found = read_record(write_record(tmp_path, record(status="crash", attempt=3)))
+    assert (found["reason"], found["log_tail"], found["attempt"]) == ("", [], 3)
+    good = read_record(write_record(tmp_path, record()))
+    assert not {"reason", "log_tail", "attempt"} & good.keys()
 
 
 # ------------------------------------------------------------------ replacing
@@ -157,6 +166,61 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: Callable[[dict[str, A
     with pytest.raises(RecordError) as caught:
         list(read_records(tmp_path))
     assert str(caught.value).startswith(f"record {path} {message}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("20.5", "21.5"), ('"mwt"', '"mwu"'), ('"steps": 4', '"steps": 5'), ('"label": ""', '"label": "a"'), ("1.5", "1")],
+)
+def test_another_value_in_a_valid_document_is_damage(tmp_path: Path, before: str, after: str) -> None:
+    path = write_record(tmp_path, record())
+    assert path.read_text().count(before) == 1
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(RecordError) as caught:
+        read_record(path)
+    assert str(caught.value) == f"record {path} is damaged: its content does not match its digest"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("\n", " "), ('"seed": 0', '"seed":  0'), ("1e-05", "1E-05"), ("27.571741087751928", "27.571741087751929")],
+)
+def test_a_byte_that_changes_no_value_is_damage_all_the_same(tmp_path: Path, before: str, after: str) -> None:
+    path = write_record(tmp_path, record(metrics={"a": 1e-05, "b": 27.571741087751928}))
+    found = json.loads(path.read_text())
+    path.write_text(path.read_text().replace(before, after, 1))
+    assert json.loads(path.read_text()) == found
+    with pytest.raises(RecordError, match="its content does not match its digest"):
+        read_record(path)
+
+
+def test_the_line_ends_of_another_system_are_no_damage(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record())
+    before = read_record(path)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_record(path) == before
+
+
+def test_other_digests_in_a_document_are_left_alone(tmp_path: Path) -> None:
+    zeros = {"digest": 32 * "0", "deep": {"digest": 32 * "0"}, "text": '\n  "digest": "' + 32 * "0" + '"'}
+    path = write_record(tmp_path, record(facts=zeros, digest="x"), VECTORS)
+    assert read_record(path)["facts"] == zeros
+    assert read_record(path)["vectors"]["digest"] == digest_of(VECTORS)
+    assert "digest" not in read_record(path)
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_json_has_no_number_for_is_damage(tmp_path: Path, word: str) -> None:
+    path = write_record(tmp_path, record())
+    path.write_text(path.read_text().replace("20.5", word))
+    with pytest.raises(RecordError, match=f"json cannot be read: {word} is no JSON"):
+        read_record(path)
+
+
+def test_vectors_outside_of_the_folder_are_never_looked_for(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record(vectors={"file": "../a.safetensors", "digest": "x"}))
+    with pytest.raises(RecordError, match=r"is damaged: vectors.file holds what does not belong there"):
+        read_record(path)
 
 
 def test_a_record_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -232,21 +296,33 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ tables
 
 
+def test_a_damaged_record_is_named_and_no_table_is_made(tmp_path: Path) -> None:
+    write_record(tmp_path, record())
+    (tmp_path / "broken.json").write_text("{}")
+    with pytest.raises(RecordError, match=r"record .*broken\.json is damaged: it has no schema"):
+        load_records(tmp_path)
+
+
 def test_a_folder_of_records_is_a_data_frame_with_dotted_columns(tmp_path: Path) -> None:
-    write_record(tmp_path, record(log=[{"step": 1.0}]), VECTORS)
+    long = {"log": [{"step": 1.0}], "log_tail": ["a"], "ingredients": {"fit": {"code": {"inrbench.arrays": "0"}}}}
+    write_record(tmp_path, record(**long), VECTORS)
     write_record(tmp_path, record(key="ffff", seed=1, cell="mwt+digits-smoke-s1", metrics={"accuracy": 0.5}))
     frame = load_records(tmp_path).set_index("seed")
     assert len(frame) == 2
     assert {"cell", "status", "metrics.psnr_db", "metrics.accuracy", "costs.train_s", "settings.fitter.steps"} <= set(
         frame.columns
     )
-    assert "log" not in frame.columns
+    assert not [name for name in frame.columns if name.partition(".")[0] in long]
     assert frame.loc[0, "metrics.psnr_db"] == 20.5
     assert frame["metrics.accuracy"].isna()[0]
     assert frame.loc[1, "metrics.accuracy"] == 0.5
 
 
-def test_no_records_are_an_empty_data_frame(tmp_path: Path) -> None:
-    assert load_records(tmp_path).empty
+def test_no_records_are_an_empty_data_frame_that_can_be_asked(tmp_path: Path) -> None:
+    frame = load_records(tmp_path)
+    assert frame.empty
+    assert frame[frame["status"] == "ok"]["cell"].tolist() == []
+    write_record(tmp_path, record())
+    assert set(frame.columns) < set(load_records(tmp_path).columns)
     with pytest.raises(RecordError, match="there is no folder of records at"):
         load_records(tmp_path / "nowhere")
