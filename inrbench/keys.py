@@ -22,7 +22,17 @@ from inrbench.plugin import KINDS, Plugin
 from inrbench.registry import registry
 from inrbench.settings import Settings, Stage, flatten, stage_of
 
-__all__ = ["STAGES", "Codes", "fingerprint", "reading_ingredients", "reading_keys", "stage_ingredients", "stage_keys"]
+__all__ = [
+    "STAGES",
+    "Codes",
+    "fingerprint",
+    "reading_ingredients",
+    "reading_keys",
+    "source_of",
+    "stage_ingredients",
+    "stage_keys",
+    "stages_of",
+]
 
 STAGES: tuple[Stage, ...] = ("train", "fit", "read", "score")
 #: The module whose code decides how the parts of a cell are put together.
@@ -40,7 +50,7 @@ def stage_keys(cell: Cell, checksum: str, device_kind: str, codes: Codes | None 
     ``codes`` is filled, and looked into first: hand the same one over for many cells, never for longer than a planning.
     """
     return {
-        stage: key for stage, (_, key) in _staged(cell, checksum, device_kind, {} if codes is None else codes).items()
+        stage: key for stage, (_, key) in stages_of(cell, checksum, device_kind, {} if codes is None else codes).items()
     }
 
 
@@ -48,12 +58,12 @@ def stage_ingredients(
     cell: Cell, checksum: str, device_kind: str, codes: Codes | None = None
 ) -> dict[str, dict[str, Any]]:
     """What each stage's key is made of, readable: settings by dotted name, code by module, versions by name."""
-    found = _staged(cell, checksum, device_kind, {} if codes is None else codes)
+    found = stages_of(cell, checksum, device_kind, {} if codes is None else codes)
     return {stage: ingredients for stage, (ingredients, _) in found.items()}
 
 
-def _staged(cell: Cell, checksum: str, device_kind: str, codes: Codes) -> dict[str, tuple[dict[str, Any], str]]:
-    """Each stage's ingredients, and its key."""
+def stages_of(cell: Cell, checksum: str, device_kind: str, codes: Codes) -> dict[str, tuple[dict[str, Any], str]]:
+    """Each stage's ingredients, as `stage_ingredients`, and its key; ``codes`` as in `stage_keys`."""
     own: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
     first: dict[str, Stage] = {"data": "train", "inr": "train", "fitter": "train", "joint": "train"}
     first["reader"] = "read" if cell.joint is None else "train"
@@ -138,7 +148,7 @@ def fingerprint(
         name = todo.pop()
         if name in found or name.partition(".")[0] not in packages:
             continue
-        path = _source(name)
+        path = source_of(name)
         if path is None:
             continue
         found[name], imports = _read(path, path.stat().st_mtime_ns, name)
@@ -172,11 +182,11 @@ def _packages() -> Iterable[str]:
 
 
 @functools.cache
-def _source(name: str) -> Path | None:
+def source_of(name: str) -> Path | None:
     """The file of a module, found without importing anything; None for what is no module of source code."""
     parent, _, leaf = name.rpartition(".")
     if parent:
-        package = _source(parent)
+        package = source_of(parent)
         if package is None or package.name != "__init__.py":
             return None
         files = (package.parent / leaf / "__init__.py", package.parent / f"{leaf}.py")

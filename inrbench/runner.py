@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from inrbench.cells import Cell, build_dataset
 from inrbench.data import OpenedData, open_dataset
 from inrbench.errors import RecordError, Refused, UsageError
-from inrbench.keys import Codes, stage_ingredients, stage_keys
+from inrbench.keys import Codes, stages_of
 from inrbench.progress import duration
 from inrbench.records import file_stem, read_record, write_record
 from inrbench.selection import select
@@ -49,7 +50,9 @@ class Planned:
     cell: Cell
     data: OpenedData
     device: str
-    keys: Mapping[str, str]
+    keys: Mapping[str, str]  # of each stage
+    ingredients: Mapping[str, Mapping[str, Any]] = field(compare=False)  # of each key, readable
+    read_at: float = field(compare=False)  # when the code was read for the keys
     record: dict[str, Any] | None = field(default=None, compare=False)  # the one that exists
 
     @property
@@ -64,8 +67,7 @@ class Planned:
 
     def code(self) -> list[str]:
         """The modules whose source is part of its keys."""
-        stages = stage_ingredients(self.cell, self.data.checksum, self.device.partition(":")[0])
-        return sorted({module for stage in stages.values() for module in stage["code"]})
+        return sorted({module for stage in self.ingredients.values() for module in stage["code"]})
 
 
 def num_threads(asked: int | None = None) -> int:
@@ -85,8 +87,9 @@ def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
     check_folder(options.records)
     num_threads(options.threads)
     devices = devices_of(cells, options)
-    opened: dict[str, OpenedData] = {}
+    found: dict[str, OpenedData] = {}
     codes: Codes = {}
+    read_at = time.time()
     planned = []
     for cell, device in zip(cells, devices, strict=True):
         if cell.joint is not None and cell.data_settings.copies.count > 1:
@@ -96,10 +99,10 @@ def plan(cells: Sequence[Cell], options: Options) -> list[Planned]:
                 "reader on its own"
             )
         source = str((cell.dataset, cell.data_settings))
-        if source not in opened:
-            opened[source] = _opened(cell, options)
-            select(opened[source].splits, cell.data_settings, cell.seed)
-        planned.append(with_record(cell, opened[source], device, options, codes))
+        if source not in found:
+            found[source] = opened(cell, options)
+            select(found[source].splits, cell.data_settings, cell.seed)
+        planned.append(with_record(cell, found[source], device, options, codes, read_at))
     return planned
 
 
@@ -128,17 +131,23 @@ def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
     return [devices[cell.backends] for cell in cells]
 
 
-def plan_one(cell: Cell, options: Options, device: str) -> Planned:
-    """A cell that was checked before, on its data as they lie there now."""
-    return with_record(cell, _opened(cell, options), device, options)
-
-
-def with_record(cell: Cell, data: OpenedData, device: str, options: Options, codes: Codes | None = None) -> Planned:
+def with_record(
+    cell: Cell,
+    data: OpenedData,
+    device: str,
+    options: Options,
+    codes: Codes | None = None,
+    read_at: float | None = None,
+) -> Planned:
     """The cell on ``data``, of which the name and the checksum count here, with the record that exists of it.
 
-    ``codes`` is what the cells of one planning share.
+    ``codes`` is what the cells of one planning share, and ``read_at`` when that began.
     """
-    one = Planned(cell, data, device, stage_keys(cell, data.checksum, device.partition(":")[0], codes))
+    read_at = time.time() if read_at is None else read_at
+    stages = stages_of(cell, data.checksum, device.partition(":")[0], {} if codes is None else codes)
+    keys = {stage: key for stage, (_, key) in stages.items()}
+    ingredients = {stage: ingredients for stage, (ingredients, _) in stages.items()}
+    one = Planned(cell, data, device, keys, ingredients, read_at)
     return replace(one, record=existing(one, options))
 
 
@@ -174,7 +183,7 @@ def with_published(record: dict[str, Any], cell: Cell, options: Options) -> dict
     return read_record(write_record(options.records, {**record, "published": cell.published}))
 
 
-def _opened(cell: Cell, options: Options) -> OpenedData:
+def opened(cell: Cell, options: Options) -> OpenedData:
     data = cell.plugins["data"]
     assert data is not None
     dataset = build_dataset(data, cell.dataset, cell.data_settings)

@@ -18,7 +18,7 @@ import pytest
 
 from inrbench import keys
 from inrbench.cells import Cell
-from inrbench.keys import STAGES, Codes, _read, _source, fingerprint, stage_ingredients, stage_keys
+from inrbench.keys import STAGES, Codes, _read, fingerprint, source_of, stage_ingredients, stage_keys
 from inrbench.plugin import KINDS, Method, Plugin
 from inrbench.registry import Entry, registry
 from inrbench.settings import DataSettings, JointSettings, Settings, TrainingSettings, setting
@@ -342,7 +342,7 @@ def test_every_plugin_names_the_packages_of_others_that_its_results_depend_on() 
             module = plugin.target.partition(":")[0]
             found = set()
             for name in fingerprint([module], frozenset({module.partition(".")[0]})):
-                path = _source(name)
+                path = source_of(name)
                 assert path is not None
                 found |= {imported.partition(".")[0] for imported in _read(path, path.stat().st_mtime_ns, name)[1]}
             wanted = {COMPUTING[name] for name in found & COMPUTING.keys()}

@@ -17,7 +17,6 @@ from inrbench.cell_run import CellRun
 from inrbench.errors import InrbenchError, Interrupted, OutOfMemory
 from inrbench.execution.apart import built_apart, needs_apart
 from inrbench.facts import facts_of
-from inrbench.keys import stage_ingredients
 from inrbench.pipeline import Outcome, run_cell
 from inrbench.progress import Progress
 from inrbench.provenance import commit, cpu_model, versions
@@ -137,7 +136,7 @@ def described(one: Planned, threads: int) -> dict[str, Any]:
         "label": cell.label,
         "key": one.key,
         "keys": dict(one.keys),
-        "ingredients": stage_ingredients(cell, one.data.checksum, one.device.partition(":")[0]),
+        "ingredients": dict(one.ingredients),
         "method": cell.method.name,
         "dataset": one.data.name,
         "profile": cell.profile,

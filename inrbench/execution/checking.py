@@ -23,7 +23,7 @@ def devices_checked(cells: Sequence[Cell], device: str) -> list[str]:
         distinct.setdefault(cell.backends, {}).setdefault(_parts(cell), cell)
     found: dict[str, str] = {}
     for number, (backends, some) in enumerate(distinct.items()):
-        job = Job(number, {}, {}, "", device, 1, os.devnull, check=[request_of(cell) for cell in some.values()])
+        job = Job(number, {}, {}, device, 1, os.devnull, check=[request_of(cell) for cell in some.values()])
         answers = shared().ask(backends, job)["answer"]
         for parts, answer in zip(some, answers, strict=True):
             if "error" in answer:

@@ -147,6 +147,17 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def warm() -> None:
+    """Load and look up what every cell needs: its fork then has it."""
+    for name in ("safetensors.numpy", "scipy.special", "inrbench.execution.worker", "inrbench.execution.cell"):
+        importlib.import_module(name)
+    from inrbench.provenance import commit, cpu_model, versions
+    from inrbench.registry import registry
+
+    for look_up in (registry, commit, cpu_model, versions):
+        look_up()
+
+
 def main() -> None:
     """Import what cells of this keeper need, and keep."""
     born = time.time()
@@ -155,9 +166,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     for name in sys.argv[2:]:
         importlib.import_module(name)
-    from inrbench.registry import registry
-
-    registry()
+    warm()
     devnull = os.open(os.devnull, os.O_RDWR)
     os.dup2(devnull, 0)
     Keeper(connection, born).run()

@@ -22,11 +22,11 @@ from inrbench.execution.messages import Job, Lines, as_line
 
 __all__ = ["Handle", "Keepers", "shared"]
 
-#: What a keeper imports before it forks, by the framework of its cells.
+#: What a keeper imports before it forks, by the framework of its cells, beside what every cell needs.
 WARM = {
-    "numpy": ("inrbench.execution.cell",),
-    "torch": ("torch", "inrbench.execution.cell", "inrbench.backends.torch"),
-    "jax": ("jax", "equinox", "optax", "inrbench.execution.cell", "inrbench.backends.jax"),
+    "numpy": (),
+    "torch": ("torch", "inrbench.backends.torch"),
+    "jax": ("jax", "equinox", "optax", "inrbench.backends.jax"),
 }
 #: Seconds that a keeper has to import its framework from a cold disk.
 START_S = 300.0

@@ -23,12 +23,15 @@ class Job:
     number: int
     request: dict[str, Any]  # see `request_of`
     options: dict[str, Any]  # of `inrbench.runner.Options`, paths as strings
-    key: str  # under which it was planned
     device: str
     threads: int
     log: str  # the file that takes what it prints
     cpus: list[int] = field(default_factory=list)  # the cores that it may use; all if empty
     environment: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)  # under which it was planned
+    ingredients: dict[str, Any] = field(default_factory=dict)  # of these keys
+    checksum: str = ""  # of the data that it was planned with
+    planned: float = 0.0  # when the code was read for the keys
     check: list[dict[str, Any]] = field(default_factory=list)  # requests whose parts are constructed
 
     def document(self) -> dict[str, Any]:

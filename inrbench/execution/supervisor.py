@@ -139,12 +139,15 @@ class Supervisor:
             number,
             request_of(one.cell),
             options,
-            one.key,
             one.device,
             slot.threads,
             str(log),
             slot.cpus,
             slot.environment,
+            dict(one.keys),
+            dict(one.ingredients),
+            one.data.checksum,
+            one.read_at,
         )
         keeper = self.keepers.of(one.cell.backends)
         now = time.monotonic()

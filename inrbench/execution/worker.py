@@ -13,10 +13,12 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TextIO, cast
 
+from inrbench.execution.apart import built_apart, needs_apart
 from inrbench.execution.messages import Job, as_line, cell_of, options_of
+from inrbench.keys import source_of
+from inrbench.runner import QUICKER, Planned, opened
 
 __all__ = ["work"]
 
@@ -67,7 +69,6 @@ def _checked(request: Mapping[str, Any], device: str) -> dict[str, str]:
     from inrbench.backends import engine_of
     from inrbench.cell_run import CellRun
     from inrbench.errors import InrbenchError
-    from inrbench.execution.apart import built_apart, needs_apart
 
     try:
         cell = cell_of(request)
@@ -88,24 +89,34 @@ def _run(job: Job, voice: Voice, stop: threading.Event, born: float) -> Mapping[
     from inrbench.errors import Refused
     from inrbench.execution.cell import run_one
     from inrbench.progress import Progress
-    from inrbench.runner import QUICKER, plan_one
 
     logger = logging.getLogger("inrbench")
     logger.addHandler(Handler(voice))
     logger.propagate = False
     options = options_of(job.options)
-    one = plan_one(cell_of(job.request), options, job.device)
-    code = [importlib.import_module(module) for module in one.code()]  # all of it now: nothing is loaded later
-    files = [module.__file__ for module in code if module.__file__]
-    if any(Path(file).stat().st_ctime > born for file in files):
+    cell = cell_of(job.request)
+    one = Planned(cell, opened(cell, options), job.device, job.keys, job.ingredients, job.planned)
+    changed = _changed_at(one)
+    if changed > job.planned or one.data.checksum != job.checksum:
+        what = "data" if one.data.checksum != job.checksum else "code"
+        raise Refused(f"{one.name}: its {what} changed since it was planned; give the same command again")
+    if changed > born:
         return None
-    if one.key != job.key:
-        raise Refused(
-            f"{one.name}: its versions or data changed since it was planned, so it would be recorded under "
-            "another key; give the same command again"
-        )
     progress = Progress(quicker=QUICKER[one.cell.profile], stream=cast(TextIO, voice), watch=voice.how_far)
     return run_one(one, options, job.threads, stop, progress, lambda document: voice.say(document=document))
+
+
+def _changed_at(one: Planned) -> float:
+    """When one of the cell's modules was written last. All of them are loaded here, so that none is loaded later.
+
+    Where two frameworks share the cell each process loads its own, so that here only their files are looked at.
+    """
+    names = one.code()
+    if not needs_apart(one.cell):
+        for name in names:
+            importlib.import_module(name)
+    files = [file for name in names if (file := source_of(name)) is not None]
+    return max((file.stat().st_ctime for file in files), default=0.0)
 
 
 class Voice(io.TextIOBase):

@@ -20,14 +20,13 @@ from inrbench.cell_run import CellRun
 from inrbench.cells import resolve
 from inrbench.execution import apart
 from inrbench.interfaces import CompilingFitter, SubsamplingFitter
-from inrbench.runner import Options, plan_one
+from inrbench.runner import Options, opened
 from inrbench.selection import select
 
 cell = resolve("functa", "digits", profile="smoke", overrides=[{"fitter": {"train": {"steps": 2}}}])
 assert apart.needs_apart(cell)
 assert not apart.needs_apart(resolve("mwt", "digits", profile="smoke"))
-one = plan_one(cell, Options(keep=False), "cpu")
-data = select(one.data.splits, cell.data_settings, 0)
+data = select(opened(cell, Options(keep=False)).splits, cell.data_settings, 0)
 run = CellRun(0)
 
 def all_of(fitter):

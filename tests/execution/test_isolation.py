@@ -72,7 +72,7 @@ def test_memory_beyond_the_limit_is_recorded(place: Any) -> None:
     assert record["status"] == "out-of-memory"
     said = re.fullmatch(r"killed at (.*) GB of resident memory; --memory is 0.60 GB", record["reason"])
     assert said is not None
-    assert 0.6 < float(said[1]) < 2.0
+    assert 0.6 <= float(said[1]) < 2.0
 
 
 def test_what_a_cell_started_ends_with_it(place: Any) -> None:
