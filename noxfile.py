@@ -119,6 +119,14 @@ def ablations(session: nox.Session) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """A sweep of 200 cells that raise, crash, hang, grow and are killed, while the disk fills (more: INRBENCH_TORTURE)."""
+    install(session, *TESTING)
+    cells = session.env.get("INRBENCH_TORTURE") or "200"
+    session.run("pytest", "tests/execution/test_torture.py", *session.posargs, env={"INRBENCH_TORTURE": cells})
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Speed, as ratios within one run: every file of benchmarks/."""
     install(session)

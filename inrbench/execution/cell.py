@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from inrbench import memory
 from inrbench.backends import engine_of
 from inrbench.cell_run import CellRun
-from inrbench.errors import InrbenchError, Interrupted, OutOfMemory
+from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError
 from inrbench.execution.apart import built_apart, needs_apart
 from inrbench.facts import facts_of
 from inrbench.pipeline import Outcome, run_cell
 from inrbench.progress import Progress
 from inrbench.provenance import commit, cpu_model, versions
-from inrbench.records import SCHEMA, now, read_record, write_record
+from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import registry
 from inrbench.selection import Selected, select
 from inrbench.stages import Stages, cache_folder
@@ -97,6 +97,8 @@ def run_one(
     every = max(1, -(-len(run.history) // LOGGED_POINTS))
     document["log"] = run.history[::every]
     tracking.tell()
+    if document["status"] != "ok":
+        document["attempt"] = _attempt(options.records, document)
     document = read_record(write_record(options.records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)
     return document
@@ -116,6 +118,7 @@ def died(
         "costs": {"total_s": seconds},
         "finished": now(),
         "log_tail": list(log_tail),
+        "attempt": _attempt(folder, document),
     }
     record = read_record(write_record(folder, whole))
     registry().notify("inrbench_cell_finished", record=record)
@@ -154,6 +157,16 @@ def described(one: Planned, threads: int) -> dict[str, Any]:
         "metrics": {},
         "costs": {},
     }
+
+
+def _attempt(folder: Path, document: Mapping[str, Any]) -> int:
+    """How often the cell has failed now, this time counted."""
+    stem = file_stem(str(document["cell"]), str(document["key"]))
+    for path in (folder / f"{stem}.failed.json", folder / f"{stem}.json"):
+        with contextlib.suppress(RecordError):
+            before = read_record(path)
+            return 1 if before["status"] == "ok" else int(before.get("attempt") or 0) + 1
+    return 1
 
 
 def _backends(cell: Cell, options: Options) -> tuple[str, ...]:

@@ -136,6 +136,10 @@ def test_failures_are_run_again_unless_told_otherwise(place: Any) -> None:
     assert place.run(*arguments).returncode == 1
     assert place.run(*arguments, "--retry", "timeout,interrupted").returncode == 1
     assert place.record()["status"] == "crash"
+    assert place.record()["attempt"] == 1
+    mark.unlink()
+    assert place.run(*arguments).returncode == 1
+    assert place.record()["attempt"] == 2
     assert place.run(*arguments, "--retry", "none").returncode == 1
     assert place.run(*arguments, "--retry", "crash").returncode == 0
     assert place.record()["status"] == "ok"
