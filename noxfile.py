@@ -120,7 +120,7 @@ def ablations(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """A sweep of 200 cells that raise, crash, hang, grow and are killed, while the disk fills (more: INRBENCH_TORTURE)."""
+    """A sweep of 200 cells (or INRBENCH_TORTURE) that crash, hang, grow and are killed, while the disk fills."""
     install(session, *TESTING)
     cells = session.env.get("INRBENCH_TORTURE") or "200"
     session.run("pytest", "tests/execution/test_torture.py", *session.posargs, env={"INRBENCH_TORTURE": cells})

@@ -26,6 +26,7 @@ class Watch:
         self.at_work: dict[int, float] = {}
         self.ok = self.failed = self.before = 0
         self.took: list[float] = []
+        self.several = False  # cells were at work at once: lines then say whose they are
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +42,7 @@ class Watch:
     def started(self, number: int, one: Planned) -> None:
         """A cell's process was asked for."""
         self.at_work[number] = time.monotonic()
+        self.several |= len(self.at_work) > 1
         self.report(self._title(number))
 
     def line(self, number: int, text: str) -> None:
@@ -57,7 +59,7 @@ class Watch:
         self.failed += record["status"] != "ok"
         self.took.append(float(record["costs"].get("total_s", 0.0)))
         text = summary(record)
-        self.report(f"{self._title(number)}:{text[1:]}" if len(self.at_work) > 1 else text)
+        self.report(f"{self._title(number)}:{text[1:]}" if self.several else text)
 
     def left(self, number: int) -> None:
         """A cell's process is gone."""
@@ -75,7 +77,7 @@ class Watch:
         return title(self.planned[number], number + 1, len(self.planned))
 
     def _prefix(self, number: int) -> str:
-        return f"[{number + 1}]" if number >= 0 and len(self.at_work) > 1 else ""
+        return f"[{number + 1}]" if number >= 0 and self.several else ""
 
 
 class Table(Watch):

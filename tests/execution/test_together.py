@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
 import time
 from typing import Any
@@ -60,6 +63,26 @@ def test_cells_at_once_end_sooner(place: Any) -> None:
     assert max(start for start, _ in spans) < min(end for _, end in spans)  # all four were at work together
     assert took > 2.0
     assert {record["machine"]["threads"] for record in place.records().values()} == {1}
+
+
+def test_a_terminal_shows_a_live_table_and_a_log_shows_lines(place: Any) -> None:
+    sweep(place, 3, seconds=0.3, steps=5)
+    master, slave = pty.openpty()
+    process = place.start("sweep.yaml", "--jobs", "2", "--threads", "1", stderr=slave)
+    os.close(slave)
+    drawn = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while some := os.read(master, 65536):
+            drawn += some
+    process.communicate(timeout=60)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+    assert re.search(r"number-0 +train .* left +total", text)
+    assert re.search(r"[12]/3 done, [12] running, about \d+ s left", text)
+    assert "[3/3] trouble+dots-smoke-s0-fitter.number-2 (fitter.number=2):  PSNR" in text, text
+
+    done = place.run("sweep.yaml", "--jobs", "2", "--threads", "1", "--rerun")
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "[3/3] trouble+dots-smoke-s0-fitter.number-2 (fitter.number=2):  PSNR" in done.stdout
 
 
 def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
