@@ -45,7 +45,7 @@ class Keeper:
         """Until the supervisor closes the connection."""
         self.say(ready=os.getpid())
         while not self.orders.ended:
-            for key, _ in self.selector.select(timeout=0.05 if self.pids else None):
+            for key, _ in self.selector.select(timeout=self.patience()):
                 if key.fileobj is self.connection:
                     for order in self.orders.read():
                         self.obey(order)
@@ -53,6 +53,12 @@ class Keeper:
                     self.pass_on(int(key.fd))
             self.reap()
         self.end()
+
+    def patience(self) -> float | None:
+        """Seconds until cells are looked at again; few where one has closed its pipe, since it is about to end."""
+        if not self.pids:
+            return None
+        return 0.05 if len(self.pipes) == len(self.pids) else 0.001
 
     def obey(self, order: dict[str, Any]) -> None:
         """A job to start, or a signal for one."""
