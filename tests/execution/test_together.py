@@ -102,3 +102,34 @@ def test_each_slot_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slots_of(Options(jobs=1), cuda=True)[0].environment == {}
     with pytest.raises(UsageError, match="--jobs 3: there are 2 GPUs and --per-gpu is 1, so at most 2"):
         slots_of(Options(jobs=3), cuda=True)
+
+
+def test_what_could_change_a_result_runs_again_and_nothing_else_does(place: Any) -> None:
+    def ran() -> bool:
+        done = place.run("trouble+dots", "--profile", "smoke")
+        assert done.returncode == 0, done.stderr
+        return "done before" not in done.stdout
+
+    def edit(name: str, old: str, new: str) -> None:
+        file = place.plugin / "inrbench_trouble" / name
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    assert ran()
+    assert not ran()
+    edit("code.py", "off = 0.01", "off = 0.02  # more")
+    assert ran()
+    edit("code.py", "# more", "# twice as much")  # a comment
+    edit("code.py", '"""Forty images of 2x2 pixels."""', '"""40 images."""')  # a docstring
+    assert not ran()
+    edit("settings.py", "steps: int = setting(1,", "steps: int = setting(2,")  # a default
+    assert ran()
+    (place.plugin / "inrbench_trouble" / "more.py").write_text("OFF = 0.02\n")
+    edit("code.py", "import numpy as np\n", "import numpy as np\n\nfrom inrbench_trouble.more import OFF\n")
+    assert ran()
+    edit("more.py", "0.02", "0.03")  # a module that the code imports
+    assert ran()
+    edit("code.py", "default_rng(0)", "default_rng(1)")  # the data
+    assert ran()
+    assert not ran()
