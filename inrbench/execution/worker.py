@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import io
@@ -58,8 +59,6 @@ def work(job: Job, pipe: int, born: float) -> int:
         traceback.print_exc()
         voice.say(failed=f"{type(error).__name__}: {error}", status=getattr(error, "status", "crash"))
         return 1
-    finally:
-        sys.stderr.flush()
     voice.say(recorded=record["status"])
     return 0
 
@@ -137,7 +136,8 @@ class Voice(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """A line for people, in the log too."""
-        sys.stderr.write(text)
+        with contextlib.suppress(OSError):  # a log on a full disk costs the line, not the cell
+            sys.stderr.write(text)
         self.say(line=text.rstrip("\n"))
         return len(text)
 
