@@ -10,7 +10,7 @@ import pytest
 
 FRAMEWORKS = {"torch", "jax", "equinox", "optax", "pandas", "matplotlib", "sklearn", "scipy"}
 LIBRARIES = {"numpy", "pydantic", "rich", "yaml", "pluggy", "httpx", "tabulate", "safetensors", "PIL"}
-HELPED = ("run", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot")
+HELPED = ("run", "plan", "schema", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot")
 PROGRAM = """
 import runpy, sys
 sys.argv = ["inrbench", *sys.argv[1:]]
@@ -48,6 +48,7 @@ def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
         ["show", "latent-meta-sgd"],
         ["show", "cifar10"],
         ["show", "mlp"],
+        ["schema"],
     ],
     ids=" ".join,
 )
