@@ -64,7 +64,7 @@ def test_an_error_of_the_users_is_one_line_and_ends_with_its_own_status(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("inrbench.requests.cells_of", fail)
+    monkeypatch.setattr("inrbench.requests.requested", fail)
     result = invoke("run", "mwt+digits")
     assert (result.exit_code, result.stderr) == (status, f"error: {'; '.join(str(error).split())}\n")
 
@@ -73,7 +73,7 @@ def test_a_bug_of_ours_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("inrbench.requests.cells_of", fail)
+    monkeypatch.setattr("inrbench.requests.requested", fail)
     with pytest.raises(ZeroDivisionError):
         invoke("run", "mwt+digits")
 
@@ -82,7 +82,7 @@ def test_ctrl_c_before_a_cell_starts_says_stopped_and_exits_130(monkeypatch: pyt
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("inrbench.requests.cells_of", stop)
+    monkeypatch.setattr("inrbench.requests.requested", stop)
     result = invoke("run", "mwt+digits")
     assert (result.exit_code, result.stderr.split()) == (130, ["stopped"])
 

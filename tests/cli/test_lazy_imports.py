@@ -10,7 +10,7 @@ import pytest
 
 FRAMEWORKS = {"torch", "jax", "equinox", "optax", "pandas", "matplotlib", "sklearn", "scipy"}
 LIBRARIES = {"numpy", "pydantic", "rich", "yaml", "pluggy", "httpx", "tabulate", "safetensors", "PIL"}
-HELPED = ("run", "plan", "schema", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot")
+HELPED = ("run", "plan", "why", "schema", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot")
 PROGRAM = """
 import runpy, sys
 sys.argv = ["inrbench", *sys.argv[1:]]
