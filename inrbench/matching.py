@@ -10,7 +10,7 @@ from inrbench.assignments import tree_of
 from inrbench.errors import BadSetting, nearest
 from inrbench.settings import flatten, merge
 
-__all__ = ["check_keys", "picked", "picks", "values_of"]
+__all__ = ["check_keys", "picked", "picks", "unmarked", "values_of"]
 
 PARTS = ("inr", "fitter", "reader")
 NAMES = ("method", "dataset", "label")
@@ -22,8 +22,12 @@ def values_of(method: str, dataset: str, settings: Mapping[str, Any], label: str
     for part in PARTS:
         tree = settings.get(part)
         values[part] = tree.get("name") if isinstance(tree, Mapping) else tree
-    official = re.sub(r"~[0-9a-f]{8}$", "", dataset)  # without the mark of data that is not
-    return values | {"method": method, "dataset": official, "label": label}
+    return values | {"method": method, "dataset": unmarked(dataset), "label": label}
+
+
+def unmarked(dataset: str) -> str:
+    """The data set as it is asked for: without the mark of data that is not official."""
+    return re.sub(r"~[0-9a-f]{8}$", "", dataset)
 
 
 def picks(wanted: Mapping[str, Any]) -> dict[str, Any]:

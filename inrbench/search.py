@@ -65,6 +65,10 @@ class Search:
         """The cells of the chosen ``values``, scored on the test split; what was held out still is."""
         return self._cells(values, self.best_label(self.line, self.label), ON_TEST)
 
+    def first_values(self) -> dict[str, Any]:
+        """The smallest or first value of each setting: a trial that stands for others."""
+        return {key: axis.choices[0] if axis.choices else axis.low for key, axis in self.line.space.items()}
+
     def check(self, above: Sequence[Mapping[str, Any]] = ()) -> None:
         """Raises UsageError where validation is not what is scored, or a setting cannot be what it would be set to.
 
@@ -74,10 +78,9 @@ class Search:
             for searched in self.line.space:
                 if f"{searched}.".startswith(f"{key}.") or key.startswith(f"{searched}."):
                     raise BadSetting(f"--set {key}: the search sets {searched!r} itself")
-        values = {key: axis.choices or [axis.low, axis.high] for key, axis in self.line.space.items()}
-        first = {key: some[0] for key, some in values.items()}
-        for key, some in values.items():
-            for value in some:
+        first = self.first_values()
+        for key, axis in self.line.space.items():
+            for value in axis.choices or [axis.low, axis.high]:
                 cell = self.trial(0, {**first, key: value})[0]
                 if cell.data_settings.scored != "validation" or not cell.data_settings.validation:
                     raise BadSetting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,10 +14,6 @@ from inrbench.cli.lazy import say
 from inrbench.cli.limits import DURATION, SIZE, statuses
 from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, RECORDS, SEEDS, SET, assignments
 from inrbench.cli.tables import show_table
-
-if TYPE_CHECKING:
-    from inrbench.cells import Cell
-    from inrbench.runner import Options
 
 __all__ = ["run"]
 
@@ -47,7 +43,7 @@ __all__ = ["run"]
 @RECORDS
 @click.option("--unofficial-data", is_flag=True, help="Run data that is not the official one, and mark it everywhere.")
 @click.option("--rerun", is_flag=True, help="Run also what has a record, and every stage of it.")
-@click.option("--dry-run", is_flag=True, help="Check all and say what would be done; compute and download nothing.")
+@click.option("--dry-run", is_flag=True, help="As `inrbench plan`: check all and say what would be done.")
 @JSON
 @click.pass_context
 def run(
@@ -90,6 +86,7 @@ def run(
     there. Several runs over one folder of records, on several machines too, share the cells. The exit status is 0 where
     all cells are ok, 1 where one failed, 2 where the request is wrong, 130 after Ctrl-C.
     """  # noqa: D301
+    from inrbench.cli.plan import show_plan
     from inrbench.requests import requested
     from inrbench.runner import Options, plan, run_cells
     from inrbench.search import run_requested
@@ -112,7 +109,7 @@ def run(
         checkpoint_s=checkpoint_every,
     )
     if dry_run:
-        _dry_run(asked.cells, options, as_json)
+        show_plan(asked, options, as_json)
         return
     report = say if as_json else click.echo
     done = run_requested(asked, lambda cells: run_cells(plan(cells, options), options, report, quiet=False), report)
@@ -154,16 +151,3 @@ def _seconds(value: float | None) -> str:
     if value is None:
         return "-"
     return duration(value) if value >= 10 else f"{value:.3g} s"
-
-
-def _dry_run(cells: Sequence[Cell], options: Options, as_json: bool) -> None:
-    from inrbench.cli.dry_run import Foreseen, foresee
-
-    found: list[Foreseen] = foresee(cells, options)
-    if as_json:
-        click.echo(json.dumps([one.document() for one in found], indent=2))
-        return
-    for one in found:
-        click.echo("\n".join(one.lines()))
-    to_do = sum(not one.done for one in found)
-    click.echo(f"{len(found)} cells, {to_do} to do")
