@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inrbench.errors import UnknownName, UsageError, nearest
-from inrbench.leaderboard import told_apart
 from inrbench.metrics import mean_interval
 from inrbench.progress import Progress
 from inrbench.records import read_record
+from inrbench.rows import told_apart
 from inrbench.settings import flatten
 
 if TYPE_CHECKING:
