@@ -35,6 +35,7 @@ __all__ = [
     "parse_record",
     "read_record",
     "read_records",
+    "record_text",
     "vectors_of",
     "write_record",
 ]
@@ -68,7 +69,7 @@ def write_record(folder: Path, record: Mapping[str, Any], vectors: Mapping[str, 
             digest = digest_of(vectors)
             document["vectors"] = {"file": f"{stem}.{digest[:8]}.safetensors", "digest": digest}
             save_arrays(folder / document["vectors"]["file"], vectors)
-        write_atomically(path, _text(document))
+        write_atomically(path, record_text(document))
     except OSError as error:
         raise RecordError(
             f"cannot write the record {path}: {error.strerror or error}; finished stages are kept, so free some space "
@@ -80,6 +81,12 @@ def write_record(folder: Path, record: Mapping[str, Any], vectors: Mapping[str, 
     if document["status"] == "ok":
         (folder / f"{stem}.failed.json").unlink(missing_ok=True)
     return path
+
+
+def record_text(document: Mapping[str, Any]) -> bytes:
+    """The text of a record with the layout of today's schema: its digest is in it, and any other byte is damage."""
+    text = json.dumps({**document, "digest": NO_DIGEST}, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+    return text.replace(_line(NO_DIGEST), _line(_digest(text, NO_DIGEST)))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -163,12 +170,6 @@ def file_stem(cell: str, key: str) -> str:
 def now() -> str:
     """The time, in UTC, as ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _text(document: Mapping[str, Any]) -> bytes:
-    """The text of ``document``, with its digest: any other byte is damage."""
-    text = json.dumps({**document, "digest": NO_DIGEST}, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
-    return text.replace(_line(NO_DIGEST), _line(_digest(text, NO_DIGEST)))
 
 
 def _digest(text: bytes, said: str) -> str:
