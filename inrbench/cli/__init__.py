@@ -24,6 +24,7 @@ COMMANDS = {
     "show": ("inrbench.cli.show:show", "Show a method, a data set, or the settings of both together."),
     "results": ("inrbench.cli.results:results", "Show the records of cells, one row a cell."),
     "merge": ("inrbench.cli.merge:merge", "Merge folders of records into one."),
+    "compare": ("inrbench.cli.compare:compare", "Compare two folders of records, cell by cell."),
     "leaderboard": ("inrbench.cli.leaderboard:leaderboard", "Print tables of records, with intervals and ranks."),
     "plot": ("inrbench.cli.plot:plot", "Draw how metrics depend on a setting, as a PNG."),
     "render": ("inrbench.cli.render:render", "Draw reconstructions beside originals, as a PNG."),
