@@ -40,7 +40,7 @@ def test_the_help_of_every_command_teaches_by_example(name: str) -> None:
     [
         (
             ["runn"],
-            "error: no command named 'runn'; did you mean 'run'? known: analyse, cite, completion, data, doctor, ",
+            "error: no command named 'runn'; did you mean 'run'? known: analyse, cite, compare, completion, data, ",
         ),
         (["run", "a+b", "--profil", "paper"], "--profile"),
         (["run"], "error: missing argument 'WHAT...' (see `inrbench run --help`)"),

@@ -10,7 +10,7 @@ import pytest
 
 FRAMEWORKS = {"torch", "jax", "equinox", "optax", "pandas", "matplotlib", "sklearn", "scipy"}
 LIBRARIES = {"numpy", "pydantic", "rich", "yaml", "pluggy", "httpx", "tabulate", "safetensors", "PIL"}
-HELPED = ("run", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot", "merge", "compare")
+HELPED = ("run", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot", "merge", "compare", "gc")
 PROGRAM = """
 import runpy, sys
 sys.argv = ["inrbench", *sys.argv[1:]]
