@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inrbench.cell_run import CellRun
-from inrbench.cells import resolve
+from inrbench.cells import Cell, resolve
 from inrbench.domains import Array, Grid
 from inrbench.errors import BadSetting, InrbenchError, Refused
 from inrbench.interfaces import SteppingFitter
@@ -17,7 +17,7 @@ from inrbench.metrics import psnr_db, squared_error
 from inrbench.signals import GridSignals
 from inrbench.stages import Stages, cache_folder
 
-__all__ = ["picture", "render"]
+__all__ = ["cell_of", "picture", "render"]
 
 GAP = 2
 #: The shortest side of an original in the picture, in pixels; small images are enlarged to it without smoothing.
@@ -42,11 +42,7 @@ def render(record: Mapping[str, Any], *, scale: int = 1, steps: bool = False, ou
         )
     if sample.originals is None or sample.originals.ndim != 4 or sample.originals.shape[-1] not in (1, 3):
         raise Refused(f"cell {record['cell']} holds no images")
-    official = record["data"]["official"]
-    dataset = record["dataset"] if official else record["dataset"].rpartition("~")[0]
-    overrides = [record["settings"]]
-    cell = resolve(record["method"], dataset, profile=record["profile"], seed=record["seed"], overrides=overrides)
-    fitter = cell.build().fitter
+    fitter = cell_of(record).build().fitter
     fitter.load(sample.shared)
     height, width = sample.originals.shape[1:3]
     run = CellRun(record["seed"])
@@ -65,6 +61,14 @@ def render(record: Mapping[str, Any], *, scale: int = 1, steps: bool = False, ou
     if steps:
         notes = [f"step {step}: {note}" for step, note in enumerate(notes)]
     return _write(picture(sample.originals, lines, scale), out, f"PSNR {', '.join(notes)}")
+
+
+def cell_of(record: Mapping[str, Any]) -> Cell:
+    """The cell that a record is of, as what is installed has it. Raises UsageError where a part is not there."""
+    official = record["data"]["official"]
+    dataset = record["dataset"] if official else record["dataset"].rpartition("~")[0]
+    overrides = [record["settings"]]
+    return resolve(record["method"], dataset, profile=record["profile"], seed=record["seed"], overrides=overrides)
 
 
 def picture(originals: Array, reconstructions: Sequence[Array], scale: int) -> Array:

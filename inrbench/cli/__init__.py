@@ -30,6 +30,7 @@ COMMANDS = {
     "render": ("inrbench.cli.render:render", "Draw reconstructions beside originals, as a PNG."),
     "analyse": ("inrbench.cli.analyse:analyse", "Analyse a neural data set: a table and pictures."),
     "generate": ("inrbench.cli.generate:generate", "Train a generator on a neural data set, and draw from it."),
+    "verify": ("inrbench.cli.verify:verify", "Compute a record's metrics once more from what is stored."),
     "gc": ("inrbench.cli.gc:gc", "Show what the cache takes of the disk, and free some."),
     "data": ("inrbench.cli.data:data", "List, download and check data sets."),
     "cite": ("inrbench.cli.cite:cite", "Print BibTeX for methods and data sets."),

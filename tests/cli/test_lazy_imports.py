@@ -10,7 +10,8 @@ import pytest
 
 FRAMEWORKS = {"torch", "jax", "equinox", "optax", "pandas", "matplotlib", "sklearn", "scipy"}
 LIBRARIES = {"numpy", "pydantic", "rich", "yaml", "pluggy", "httpx", "tabulate", "safetensors", "PIL"}
-HELPED = ("run", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot", "merge", "compare", "gc")
+HELPED = ("run", "fit", "read", "export", "import", "data", "show", "leaderboard", "plot")
+RECORDS = ("merge", "compare", "gc", "verify")
 PROGRAM = """
 import runpy, sys
 sys.argv = ["inrbench", *sys.argv[1:]]
@@ -31,7 +32,7 @@ def loaded_by(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([name, "--help"] for name in HELPED), ["--version"]],
+    [["--help"], *([name, "--help"] for name in (*HELPED, *RECORDS)), ["--version"]],
     ids=" ".join,
 )
 def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
