@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from inrbench.merging import ASIDE
+from inrbench.progress import Progress
 from inrbench.records import read_record
 
 __all__ = ["IN_USE_S", "Entry", "Survey", "remove", "survey"]
@@ -72,18 +73,22 @@ class Survey:
         ]
 
 
-def survey(cache: Path, records: Sequence[Path], now: float | None = None) -> Survey:
+def survey(cache: Path, records: Sequence[Path], now: float | None = None, progress: Progress | None = None) -> Survey:
     """Look at the cache and at the folders of ``records``. Raises RecordError for a record that cannot be read."""
     folders = [place for folder in records for place in (folder, folder / ASIDE) if place.is_dir()]
     entries: list[Entry] = []
     keys: dict[str, int] = {}
+    shown = progress or Progress(quiet=True)
     for folder in folders:
         named = set()
-        for path in sorted(folder.glob("*.json")):
-            record = read_record(path)
-            for key in set((record.get("keys") or {}).values()):
-                keys[key] = keys.get(key, 0) + 1
-            named.add((record.get("vectors") or {}).get("file"))
+        paths = sorted(folder.glob("*.json"))
+        with shown.task(f"read {folder.name}", len(paths)) as task:
+            for path in paths:
+                record = read_record(path)
+                for key in set((record.get("keys") or {}).values()):
+                    keys[key] = keys.get(key, 0) + 1
+                named.add((record.get("vectors") or {}).get("file"))
+                task.advance()
         entries += _files("vectors", folder, VECTORS, named)
         entries += _files("leftover", folder, LEFTOVER)
     for folder in _folders(cache / "stages"):

@@ -20,7 +20,8 @@ import numpy as np
 from inrbench.errors import UnknownName, UsageError, nearest
 from inrbench.leaderboard import told_apart
 from inrbench.metrics import mean_interval
-from inrbench.records import read_records
+from inrbench.progress import Progress
+from inrbench.records import read_record
 from inrbench.settings import flatten
 
 if TYPE_CHECKING:
@@ -103,9 +104,11 @@ def compare(first: str | Path, second: str | Path, metrics: Sequence[str] = ()) 
     return pd.DataFrame(lines, columns=columns)
 
 
-def comparison(first: str | Path, second: str | Path, metrics: Sequence[str] = ()) -> Comparison:
+def comparison(
+    first: str | Path, second: str | Path, metrics: Sequence[str] = (), progress: Progress | None = None
+) -> Comparison:
     """As `compare`, with what is in one folder alone and what ended otherwise. Of several records the newest counts."""
-    ours, theirs = (_newest(Path(folder)) for folder in (first, second))
+    ours, theirs = (_newest(Path(folder), progress or Progress(quiet=True)) for folder in (first, second))
     known = {name for record in (*ours, *theirs) for name in _numbers(record)}
     if wrong := [metric for metric in metrics if metric not in known]:
         raise UnknownName(f"no record holds a metric {wrong[0]!r}; {nearest(wrong[0], known)}")
@@ -159,12 +162,18 @@ def _shown(value: Any) -> str:
     return "none" if value is None else f"{value[:8]}..." if isinstance(value, str) and len(value) > 20 else str(value)
 
 
-def _newest(folder: Path) -> list[Record]:
+def _newest(folder: Path, progress: Progress) -> list[Record]:
     """The records of a folder, one a cell: the newest good one, else the newest."""
     if not folder.is_dir():
         raise UsageError(f"there is no folder of records at {str(folder)!r}")
+    paths = sorted(folder.glob("*.json"))
+    records = []
+    with progress.task(f"read {folder.name}", len(paths)) as task:
+        for path in paths:
+            records.append({key: value for key, value in read_record(path).items() if key != "log"})
+            task.advance()
     found: dict[str, Record] = {}
-    for record in sorted(read_records(folder), key=lambda one: (one["status"] == "ok", str(one.get("finished")))):
+    for record in sorted(records, key=lambda one: (one["status"] == "ok", str(one.get("finished")))):
         found[json.dumps([_row(record), record["seed"]])] = record
     return list(found.values())
 

@@ -59,6 +59,7 @@ def test_a_field_that_a_good_record_lacks_is_named(name: str) -> None:
         ({"seed": True}, "seed"),
         ({"seed": 0.0}, "seed"),
         ({"schema": 1}, "schema"),
+        ({"status": ["ok"]}, "status"),
         ({"metrics": {"accuracy": "0.5"}}, "metrics.accuracy"),
         ({"metrics": {"accuracy": [0.5]}}, "metrics.accuracy"),
         ({"metrics": {"accuracy": float("inf")}}, "metrics.accuracy"),

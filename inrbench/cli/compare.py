@@ -50,8 +50,9 @@ def compare(context: click.Context, first: Path, second: Path, metrics: Sequence
     The exit status is 0, and 1 where no cell is in both or a record is damaged.
     """  # noqa: D301
     from inrbench.comparing import comparison
+    from inrbench.progress import Progress
 
-    found = comparison(first, second, metrics)
+    found = comparison(first, second, metrics, Progress())
     if as_json:
         click.echo(json.dumps(_document(found), indent=2, allow_nan=False))
     else:

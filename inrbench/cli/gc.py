@@ -88,8 +88,9 @@ def gc(
     """  # noqa: D301
     from inrbench.cleaning import IN_USE_S, remove, survey
     from inrbench.data.root import cache_root
+    from inrbench.progress import Progress
 
-    found = survey(cache_root(), [records_folder(folder) for folder in records])
+    found = survey(cache_root(), [records_folder(folder) for folder in records], progress=Progress())
     removable = found.removable(older_than_s, in_use_s=-1.0 if now else IN_USE_S)
     freed, refused = remove(removable) if delete else (0, [])
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,22 +57,29 @@ def verify(
     could be checked.
     """  # noqa: D301
     from inrbench.errors import InrbenchError, UsageError
+    from inrbench.progress import Progress
+    from inrbench.records import read_record
     from inrbench.verifying import verify as verify_record
 
     if every == (cell is not None):
         raise UsageError("say which: CELL, or --all for all good records of the folder")
     found: list[Verified] = []
     damaged = 0
-    for path, record in _records(cell, records):
-        try:
-            if isinstance(record, InrbenchError):
-                raise record
-            found.append(verify_record(record, path, query=not vectors_only, data_root=data_root))
-        except InrbenchError as error:
-            if not every:
-                raise
-            damaged += 1
-            say(f"error: {' '.join(str(error).split())}")
+    paths = sorted(records_folder(records).glob("*.json")) if every else []
+    progress = Progress(quiet=not every)
+    with progress.task("verify", len(paths)) as task:
+        for path in paths:
+            try:
+                record = read_record(path)
+                if record["status"] == "ok":
+                    found.append(verify_record(record, records, query=not vectors_only, data_root=data_root))
+            except InrbenchError as error:
+                damaged += 1
+                progress.say(f"error: {' '.join(str(error).split())}")
+            task.advance()
+    if cell is not None:
+        folder = Path(cell).parent if cell.endswith(".json") else records
+        found.append(verify_record(record_of(cell, records), folder, query=not vectors_only, data_root=data_root))
     if as_json:
         click.echo(json.dumps([_document(one) for one in found], indent=2))
     elif every:
@@ -85,24 +91,6 @@ def verify(
         wrong = sum(bool(one.wrong) for one in found)
         say(f"{len(checked)} of {len(found) + damaged} good records checked, {wrong} do not hold, {damaged} damaged")
     context.exit(1 if damaged or not checked or any(one.wrong for one in found) else 0)
-
-
-def _records(cell: str | None, folder: Path) -> Iterator[tuple[Path, Any]]:
-    """The folder and the content of each record that is asked for; for a damaged one the error."""
-    from inrbench.errors import RecordError
-    from inrbench.records import read_record
-
-    if cell is not None:
-        yield Path(cell).parent if cell.endswith(".json") else folder, record_of(cell, folder)
-        return
-    for path in sorted(records_folder(folder).glob("*.json")):
-        try:
-            record = read_record(path)
-        except RecordError as error:
-            yield folder, error
-            continue
-        if record["status"] == "ok":
-            yield folder, record
 
 
 def _show(one: Verified) -> None:
