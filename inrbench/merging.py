@@ -110,7 +110,7 @@ class _Merge:
                     arrays = vectors_of(path.parent, record)
                     held = _Held(path, (record["cell"], record["key"]), record["status"] == "ok", aside)
                     if owners.setdefault(file_stem(*held.identity), held.identity) != held.identity:
-                        raise RecordError(f"record {path} would have the file name of another cell's")
+                        raise RecordError(f"record {path} would have the file name of a record of another cell")
                     if folder == self.target and not aside:
                         self.places.setdefault((held.identity, held.good), path)
                     elif folder != self.target:
@@ -134,47 +134,49 @@ class _Merge:
     # -------------------------------------------------------------- one record
 
     def _good(self, held: _Held, record: Record) -> None:
-        place = self._place(held.identity, good=True)
-        if place is None and not held.aside:
-            failure = self._place(held.identity, good=False)
-            place = self._write(self.target / f"{file_stem(*held.identity)}.json", held, record)
-            self.places[held.identity, True] = place
+        found = self._there(held.identity, good=True)
+        if found is None and not held.aside:
+            failed = self._there(held.identity, good=False) is not None
+            path = self._write(self.target / f"{file_stem(*held.identity)}.json", held, record)
+            self.places[held.identity, True] = path
             self.done.added += 1
-            if failure is not None:
-                self.done.replaced += 1
+            self.done.replaced += failed
             self._drop_older_failures(held.identity, record)
             return
-        there = None if place is None else read_record(place)
         content = _content(record)
-        if place is None or there is None or _content(there) != content:
-            differs = there is None or _result(there) != _result(record)
+        if found is None or _content(found[1]) != content:
+            differs = found is None or _result(found[1]) != _result(record)
             self._set_aside(held, record, content, differs=differs)
             return
+        path, there = found
         self.done.there += 1
         if "published" in record and "published" not in there:
-            write_atomically(place, record_text({**there, "published": record["published"]}))
+            write_atomically(path, record_text({**there, "published": record["published"]}))
         self._drop_older_failures(held.identity, there)
 
     def _failure(self, held: _Held, record: Record) -> None:
-        before = self._place(held.identity, good=False)
-        if self._place(held.identity, good=True) is not None:
+        found = self._there(held.identity, good=False)
+        if self._there(held.identity, good=True) is not None:
             self.done.left_out += 1
-        elif before is None:
+        elif found is None:
             path = self.target / f"{file_stem(*held.identity)}.json"
             self.places[held.identity, False] = self._write(path, held, record)
             self.done.added += 1
-        elif _content(there := read_record(before)) == _content(record):
+        elif _content(found[1]) == _content(record):
             self.done.there += 1
-        elif _finished(there) < _finished(record):
-            self._write(before, held, record)
+        elif _finished(found[1]) < _finished(record):
+            self._write(found[0], held, record)
             self.done.replaced += 1
         else:
             self.done.left_out += 1
 
-    def _place(self, identity: Identity, *, good: bool) -> Path | None:
-        """Where the target has a record of ``identity``, looked up anew: a sweep may be writing to it."""
+    def _there(self, identity: Identity, *, good: bool) -> tuple[Path, Record] | None:
+        """The target's record of ``identity``, read anew: a sweep may be writing there."""
         path = self.places.get((identity, good), self.target / f"{file_stem(*identity)}.json")
-        return path if path.exists() and (read_record(path)["status"] == "ok") == good else None
+        if not path.exists():
+            return None
+        record = read_record(path)
+        return (path, record) if (record["status"] == "ok") == good else None
 
     def _drop_older_failures(self, identity: Identity, good: Record) -> None:
         """Remove what failed before the good record was made; a failure behind it stays beside it."""

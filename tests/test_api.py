@@ -77,3 +77,14 @@ def test_a_cell_run_from_python_is_a_row_of_its_records(
     assert frame["settings.fitter.steps"].tolist() == [2, 2]
     again = load_records(tmp_path).sort_values("seed")
     assert again["metrics.psnr_db"].tolist() == frame["metrics.psnr_db"].tolist()
+
+
+def test_records_are_merged_and_compared_from_python(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        inrbench.run("pixels+digits", profile="smoke", records=tmp_path / name, threads=1, quiet=True)
+    done = inrbench.merge([tmp_path / "one", tmp_path / "other"], tmp_path / "both")
+    assert (done.added, len(done.aside), done.differing) == (1, 1, [])
+    assert len(inrbench.load_records(done.folder)) == 1
+    frame = inrbench.compare(done.folder, tmp_path / "other")
+    assert frame["equal"].tolist() == [1] * len(frame)
+    assert set(frame["metric"]) == {"accuracy", "cross_entropy"}
