@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from inrbench.errors import UsageError
+from inrbench.execution.runs import begin
 from inrbench.execution.supervisor import Slot, Supervisor
 from inrbench.execution.watch import Table, Watch
-from inrbench.runner import Options, Planned, num_threads
+from inrbench.records import file_stem
+from inrbench.runner import Options, Planned, num_threads, to_do
 
 __all__ = ["run_locally", "slots_of"]
 
@@ -22,8 +24,14 @@ def run_locally(
     """As `inrbench.runner.run_cells`, each cell in a process of its own."""
     kind = Table if not quiet and sys.stderr.isatty() else Watch
     slots = slots_of(options, any(one.device.startswith("cuda") for one in planned))
-    with kind(planned, report, quiet) as watch:
-        return Supervisor(planned, options, slots, watch).run()
+    to_run = [file_stem(one.name, one.key) for one in planned if to_do(one, options)]
+    run = begin(options.records, "local", to_run) if to_run else None
+    try:
+        with kind(planned, report, quiet) as watch:
+            return Supervisor(planned, options, slots, watch, run).run()
+    finally:
+        if run is not None:
+            run.end()
 
 
 def slots_of(options: Options, cuda: bool = False) -> list[Slot]:
