@@ -53,7 +53,7 @@ class Lease:
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(json.dumps(self.about))
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # somebody was faster; or took the empty folder away just now
             return False
         self.path, self.renewed = path, time.monotonic()
         return True

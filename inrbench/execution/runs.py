@@ -34,6 +34,8 @@ class Run:
     def __init__(self, records: Path, about: dict[str, Any]) -> None:
         self.folder = records / FOLDER
         self.about = about
+        self.ours = False  # this process is its own
+        self.job: str | None = None  # of a cluster, that this process is
         self.renewed = time.monotonic()
 
     @property
@@ -72,6 +74,11 @@ class Run:
         except OSError:
             return False
 
+    def holder(self) -> dict[str, str]:
+        """What a lease of this process says of the run."""
+        job = {} if self.job is None else {"job": self.job}
+        return {"run": self.id, "executor": self.executor, **job}
+
     def write(self, **more: Any) -> None:
         """Write the document, with ``more`` in it. Raises OSError."""
         self.about |= more
@@ -79,7 +86,7 @@ class Run:
 
     def renew(self) -> None:
         """Say now and then that its process is at work; a folder that cannot be written is left to be tried again."""
-        if time.monotonic() - self.renewed < RENEW_S:
+        if not self.ours or time.monotonic() - self.renewed < RENEW_S:
             return
         with contextlib.suppress(OSError):
             self.path.touch() if self.path.exists() else self.write()
@@ -121,6 +128,7 @@ def begin(records: Path, executor: str, cells: Sequence[str], **more: Any) -> Ru
         **more,
     }
     run = Run(records, about)
+    run.ours = True
     with contextlib.suppress(OSError):
         remove_gone(records)
         run.write()

@@ -9,7 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from inrbench.errors import Interrupted, OutOfMemory, RecordError
 from inrbench.execution.cell import CRASH, TIMEOUT, described, died
 from inrbench.execution.keepers import Handle, shared
 from inrbench.execution.leases import FOLDER, Lease
-from inrbench.execution.messages import Job, request_of
+from inrbench.execution.messages import Job, document_of, request_of
 from inrbench.execution.runs import Run
 from inrbench.execution.watch import Watch
 from inrbench.progress import duration
@@ -138,8 +138,7 @@ class Supervisor:
 
     def _about(self, one: Planned) -> dict[str, Any]:
         """What its lease says of a cell at work, beside the process that holds it."""
-        run = {} if self.listed is None else {"run": self.listed.id, "executor": self.listed.executor}
-        return {**run, "name": one.name, "label": one.cell.label}
+        return {**({} if self.listed is None else self.listed.holder()), "name": one.name, "label": one.cell.label}
 
     def _send(self, number: int, one: Planned, slot: Slot, lease: Lease) -> None:
         folder = self.options.records.resolve() / LOGS
@@ -148,12 +147,10 @@ class Supervisor:
         log = folder / f"{file_stem(one.name, one.key)}.log"
         with contextlib.suppress(OSError):
             log.unlink(missing_ok=True)
-        options = {**asdict(self.options), "records": str(self.options.records.resolve()), "retry": None}
-        options["data_root"] = None if self.options.data_root is None else str(self.options.data_root.resolve())
         job = Job(
             number,
             request_of(one.cell),
-            options,
+            document_of(self.options),
             one.device,
             slot.threads,
             str(log),
@@ -336,12 +333,16 @@ class Supervisor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self.signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def signalled(self, number: int, frame: Any) -> None:
+        """A signal that asks to stop."""
+        self.stop()
 
     def stop(self) -> None:
         """Start nothing more, and let what runs checkpoint; called again, kill it."""
