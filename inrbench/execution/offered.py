@@ -9,7 +9,7 @@ __all__ = ["inrbench_executors"]
 
 @hookimpl
 def inrbench_executors() -> list[Plugin]:
-    """`local`."""
+    """`local` and `slurm`."""
     return [
         Plugin(
             kind="executor",
@@ -18,5 +18,13 @@ def inrbench_executors() -> list[Plugin]:
             api_version=API_VERSION,
             target="inrbench.execution.local:run_locally",
             settings="inrbench.execution.executors:ExecutorSettings",
+        ),
+        Plugin(
+            kind="executor",
+            name="slurm",
+            summary="jobs of a Slurm cluster, as arrays; needs the extra inrbench[slurm]",
+            api_version=API_VERSION,
+            target="inrbench.execution.slurm:run_on_slurm",
+            settings="inrbench.execution.slurm_settings:SlurmSettings",
         ),
     ]
