@@ -181,11 +181,13 @@ def test_jobs_that_never_began_or_were_killed_are_recorded(cluster: Any) -> None
     until(lambda: cluster.processes() == [])
 
 
-def test_a_requeued_job_goes_on_from_its_checkpoint(cluster: Any) -> None:
+@pytest.mark.parametrize("preemption", [("scontrol", "requeue"), ("scancel", "--signal=USR2")], ids=" ".join)
+def test_a_preempted_job_is_queued_again_and_goes_on(cluster: Any, preemption: tuple[str, str]) -> None:
+    """By Slurm; or by the job itself, where Slurm only says that it will take the node away."""
     process = cluster.start("trouble+dots", *cluster.settings(steps=200, seconds=0.05), *SLURM, "--log")
     job = at_work(cluster, process)["job"]
     time.sleep(2.0)
-    subprocess.run(["scontrol", "requeue", job], check=True)
+    subprocess.run([*preemption, job], check=True)
     until(lambda: state(job).name == "PENDING")
     assert cluster.record()["status"] == "interrupted"
     assert process.poll() is None  # the last word is not said while the job can go on
