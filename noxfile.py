@@ -21,7 +21,7 @@ TESTING = ["pytest", "pytest-timeout", "hypothesis", "jaxtyping", "beartype"]
 def install(session: nox.Session, *extra: str, constraints: str = "constraints.txt") -> None:
     """The core and every plugin of this checkout, with tested versions."""
     editable = [part for folder in PLUGINS for part in ("-e", str(folder))]
-    session.install("-q", "-c", constraints, "-e", ".[torch,jax,hdf5,search]", *editable, *extra)
+    session.install("-q", "-c", constraints, "-e", ".[torch,jax,hdf5,search,slurm]", *editable, *extra)
 
 
 def table(session: nox.Session, name: str) -> None:
@@ -124,6 +124,14 @@ def torture(session: nox.Session) -> None:
     install(session, *TESTING)
     cells = session.env.get("INRBENCH_TORTURE") or "200"
     session.run("pytest", "tests/execution/test_torture.py", *session.posargs, env={"INRBENCH_TORTURE": cells})
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """The quick leaderboard's sweep through a real Slurm: the numbers are those of the local executor (minutes)."""
+    install(session, *TESTING)
+    chosen = ("tests/execution/test_slurm.py", "-k", "same_numbers")
+    session.run("pytest", *chosen, *session.posargs, env={"INRBENCH_TEST_SLURM_SWEEP": "whole"})
 
 
 @nox.session

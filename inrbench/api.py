@@ -35,6 +35,9 @@ def run(
     retry: Sequence[str] | None = None,
     logs: bool = False,
     checkpoint_every: float = 60.0,
+    executor: str = "local",
+    executor_settings: Mapping[str, Any] | None = None,
+    wait: bool = True,
     in_process: bool = False,
     quiet: bool = False,
 ) -> pd.DataFrame:
@@ -44,6 +47,7 @@ def run(
     ``settings`` is a tree as ``{"fitter": {"steps": 4}}``. A cell that has a good record is not run again.
     ``jobs`` cells run at once, each in a process of its own unless ``in_process``; ``timeout`` and
     ``checkpoint_every`` are in seconds, ``memory`` in bytes, and ``retry`` names the statuses of failures to run again.
+    ``executor`` and its settings say what runs the cells; without ``wait`` they are left in its queue.
     Raises UsageError before any work where the request is wrong.
     """
     import pandas as pd
@@ -68,6 +72,9 @@ def run(
         retry=None if retry is None else tuple(retry),
         logs=logs,
         checkpoint_s=checkpoint_every,
+        executor=executor,
+        executor_settings=executor_settings or {},
+        wait=wait,
     )
     report = (lambda line: None) if quiet else print
     found = run_requested(asked, lambda cells: run_cells(plan(cells, options), options, report, quiet=quiet), report)

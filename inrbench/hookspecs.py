@@ -25,6 +25,7 @@ LISTING_HOOKS = {
     "dataset": "inrbench_datasets",
     "method": "inrbench_methods",
     "analysis": "inrbench_analyses",
+    "executor": "inrbench_executors",
 }
 
 
@@ -61,6 +62,12 @@ def inrbench_methods() -> Iterable[Method]:
 @hookspec
 def inrbench_analyses() -> Iterable[Plugin]:
     """Return the analyses of neural data sets that this package offers. Called once, when names are first looked up."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def inrbench_executors() -> Iterable[Plugin]:
+    """Return the executors that this package offers: what runs cells. Called once, when names are first looked up."""
     raise AssertionError("a specification is never called")
 
 

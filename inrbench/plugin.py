@@ -16,24 +16,24 @@ API_VERSION = 1
 #: Marks a plugin's functions as hooks.
 hookimpl = pluggy.HookimplMarker("inrbench")
 
-Kind = Literal["inr", "fitter", "reader", "dataset", "method", "analysis"]
-KINDS: tuple[Kind, ...] = ("method", "dataset", "inr", "fitter", "reader", "analysis")
+Kind = Literal["inr", "fitter", "reader", "dataset", "method", "analysis", "executor"]
+KINDS: tuple[Kind, ...] = ("method", "dataset", "inr", "fitter", "reader", "analysis", "executor")
 Backend = Literal["numpy", "torch", "jax"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
-    """One INR, fitter, reader, data set or analysis: a name, and where its code and its settings are.
+    """One INR, fitter, reader, data set, analysis or executor: a name, and where its code and its settings are.
 
     ``target`` and ``settings`` are ``"module:Name"`` and are imported only when a cell needs them; the module of
     ``settings`` must import no framework, since ``inrbench show`` reads it.
     """
 
-    kind: Literal["inr", "fitter", "reader", "dataset", "analysis"]
+    kind: Literal["inr", "fitter", "reader", "dataset", "analysis", "executor"]
     name: str  # unique per kind and backend
     summary: str  # one line
     api_version: int  # the API_VERSION that the package was written for, as a number
-    target: str  # "module:Class"; interfaces.py says what it must offer
+    target: str  # "module:Class"; interfaces.py says what it must offer; an executor's function: execution/executors.py
     settings: str  # "module:Model", a subclass of inrbench.settings.Settings
     backend: Backend = "numpy"
     #: A fitter's domains (grid, points, rays); the kinds that a reader or an analysis reads (*: any).

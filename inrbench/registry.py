@@ -15,7 +15,7 @@ from typing import Any
 
 import pluggy
 
-from inrbench import hookspecs
+from inrbench import __version__, hookspecs
 from inrbench.errors import BrokenPlugin, UnknownName, nearest
 from inrbench.plugin import API_VERSION, KINDS, Kind, Method, Plugin
 
@@ -29,7 +29,10 @@ WORDS = {
     "fitter": "fitter",
     "reader": "reader",
     "analysis": "analysis",
+    "executor": "executor",
 }
+#: What the core itself offers by the hooks; known without an installation too.
+OWN = importlib.metadata.EntryPoint("inrbench", "inrbench.execution.offered", GROUP)
 Record = Plugin | Method
 
 
@@ -145,8 +148,9 @@ class Registry:
     # ------------------------------------------------------------------ taking up plugins
 
     def _take_up(self, point: importlib.metadata.EntryPoint) -> None:
-        distribution = point.dist.name if point.dist else "?"
-        version = point.dist.version if point.dist else "?"
+        distribution, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
+        if point is OWN:
+            distribution, version = "inrbench", __version__
         self.plugins[f"{distribution}:{point.name}"] = (distribution, version)
 
         def fault(what: str, message: str) -> Fault:
@@ -217,5 +221,5 @@ def _problem(record: object, kind: str) -> tuple[str, str] | None:
 
 @functools.cache
 def registry() -> Registry:
-    """The registry of everything installed, made once for a process."""
-    return Registry(importlib.metadata.entry_points(group=GROUP))
+    """The registry of the core's own and of everything installed, made once for a process."""
+    return Registry([OWN, *importlib.metadata.entry_points(group=GROUP)])

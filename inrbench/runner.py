@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from inrbench.cells import Cell, build_dataset
-from inrbench.data import OpenedData, open_dataset
-from inrbench.errors import RecordError, Refused, UsageError
+from inrbench.data import OpenedData, data_folder, open_dataset
+from inrbench.errors import BadData, RecordError, Refused, UsageError
+from inrbench.interfaces import DataSet
 from inrbench.keys import Codes, stages_of
 from inrbench.progress import duration
 from inrbench.records import file_stem, read_record, write_record
@@ -40,6 +42,10 @@ class Options:
     memory: int | None = None  # resident bytes of a cell's processes beyond which they are killed
     retry: tuple[str, ...] | None = None  # statuses of failures to run again; all if None
     logs: bool = False  # keep what cells print, also of those that went well
+    executor: str = "local"  # what runs the cells
+    executor_settings: Mapping[str, Any] = field(default_factory=dict)
+    wait: bool = True  # until the cells have their records, where the executor has a queue
+    download: bool = True  # data that is missing
     checkpoint_s: float = 60.0  # between two checkpoints of a loop
 
 
@@ -111,10 +117,15 @@ def devices_of(cells: Sequence[Cell], options: Options) -> list[str]:
 
     Needs no data. Raises UsageError with one line.
     """
+    from inrbench.execution.executors import chosen
+
+    _, settings = chosen(options)
     if options.isolate:
         from inrbench.execution.checking import devices_checked
 
-        return devices_checked(cells, options.device)
+        there = [settings.device(cell, options.device) for cell in cells]
+        here = devices_checked(cells, options.device if None in there else "cpu")
+        return [a or b for a, b in zip(there, here, strict=True)]
     devices: dict[tuple[str, ...], str] = {}
     built: set[str] = set()
     seen: set[int] = set()  # by id: the cells of all seeds share their settings
@@ -159,10 +170,12 @@ def run_cells(
     Each in a process of its own, or all in this one (``options.isolate``). Ctrl-C checkpoints what runs, records it as
     interrupted, and leaves the rest undone.
     """
-    if options.isolate:
-        from inrbench.execution.local import run_locally
+    from inrbench.execution.executors import chosen
 
-        return run_locally(planned, options, report, quiet)
+    execute, settings = chosen(options)
+    if options.isolate:
+        records: list[dict[str, Any]] = execute(planned, options, settings, report, quiet)
+        return records
     from inrbench.execution.here import run_here
 
     return run_here(planned, options, report, quiet)
@@ -187,7 +200,22 @@ def opened(cell: Cell, options: Options) -> OpenedData:
     data = cell.plugins["data"]
     assert data is not None
     dataset = build_dataset(data, cell.dataset, cell.data_settings)
+    if not options.download:
+        _check_there(cell.dataset, dataset, options)
     return open_dataset(cell.dataset, dataset, options.data_root, unofficial=options.unofficial)
+
+
+def _check_there(name: str, dataset: DataSet, options: Options) -> None:
+    """Say how to bring data that is missing to where nothing is downloaded: a node without a network, say."""
+    folder = data_folder(name, options.data_root)
+    missing = [file.path for file in dataset.files if not file.is_there(folder)]
+    if missing:
+        root = "" if options.data_root is None else f" --data-root {options.data_root}"
+        raise BadData(
+            f"{name}: {', '.join(missing[:4])} missing in {folder} on {socket.gethostname()}, where nothing is "
+            f"downloaded; `inrbench data fetch {name}{root}` on a machine with a network brings it, if that folder is "
+            "shared with this one"
+        )
 
 
 def existing(one: Planned, options: Options) -> dict[str, Any] | None:

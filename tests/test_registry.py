@@ -126,9 +126,13 @@ def test_each_listing_hook_offers_its_records(package: Package) -> None:
     def inrbench_analyses() -> Any:
         return [record("analysis", "a")]
 
+    @hookimpl
+    def inrbench_executors() -> Any:
+        return [record("executor", "a")]
+
     hooks = [
         *(inrbench_inrs, inrbench_fitters, inrbench_readers, inrbench_datasets, inrbench_methods),
-        inrbench_analyses,
+        *(inrbench_analyses, inrbench_executors),
     ]
     known = Registry([package("whole", *hooks)])
     assert known.faults == []

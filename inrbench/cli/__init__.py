@@ -14,6 +14,8 @@ COMMANDS = {
     "run": ("inrbench.cli.run:run", "Run cells: methods on data sets."),
     "plan": ("inrbench.cli.plan:plan", "Show what a run would do: cells, time, memory, disk, downloads."),
     "why": ("inrbench.cli.why:why", "Say why cells are taken from their records, or are run: the parts that differ."),
+    "status": ("inrbench.cli.status:status", "Show what runs over a folder of records, here and elsewhere."),
+    "stop": ("inrbench.cli.stop:stop", "Stop what runs over a folder of records; checkpoints are kept."),
     "schema": ("inrbench.cli.schema:schema", "Print the JSON Schema of sweep files."),
     "fit": ("inrbench.cli.fit:fit", "Fit a method to a data set and keep the representations: a neural data set."),
     "read": ("inrbench.cli.read:read", "Train readers on neural data sets and score them."),

@@ -72,6 +72,8 @@ def _type(annotation: Any) -> tuple[str, bool]:
     """A type in words, and whether None is allowed."""
     origin = typing.get_origin(annotation)
     inner = typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(inner[0])
     if origin is Literal:
         return " | ".join(map(str, inner)), False
     if origin in (typing.Union, types.UnionType):

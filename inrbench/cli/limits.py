@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
+
+from inrbench.quantities import num_bytes, seconds
 
 __all__ = ["DURATION", "SIZE", "STATUSES", "statuses"]
 
@@ -20,8 +21,6 @@ STATUSES = (
     "crash",
     "interrupted",
 )
-SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -33,10 +32,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         """Seconds."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]*)", str(value).strip().lower())
-        if match is None or match[2] not in SECONDS or float(match[1]) == 0.0:
-            self.fail(f"{value!r} is no time; allowed are 90s, 10m, 2h and 1d", param, ctx)
-        return float(match[1]) * SECONDS[match[2]]
+        try:
+            return seconds(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -48,11 +47,10 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         """Bytes."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]*)", str(value).strip().lower())
-        unit = "" if match is None else match[2].removesuffix("b")
-        if match is None or unit not in BYTES or float(match[1]) == 0.0:
-            self.fail(f"{value!r} is no size; allowed are 800M, 16G and 16GiB", param, ctx)
-        return int(float(match[1]) * BYTES[unit])
+        try:
+            return num_bytes(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 DURATION = Duration()

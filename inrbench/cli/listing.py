@@ -49,6 +49,7 @@ KIND_OF: dict[str, Kind] = {
     "fitters": "fitter",
     "readers": "reader",
     "analyses": "analysis",
+    "executors": "executor",
 }
 WHAT = (*KIND_OF, "metrics", "plugins")
 
@@ -112,6 +113,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         row |= {"inr": record.inr, "fitter": record.fitter, "reader": record.reader}
     elif record.kind == "analysis":
         row |= {"takes": list(record.takes)}
+    elif record.kind == "executor":
+        pass
     elif record.kind == "dataset":
         row |= {"name": f"{record.name}:PATH" if record.scheme else record.name, "gives": list(record.gives)}
     else:
@@ -136,6 +139,6 @@ def _shown(kind: str, row: dict[str, Any]) -> dict[str, str]:
         return {"name": row["name"], "takes": ", ".join(row["takes"]).replace("*", "any"), "summary": row["summary"]}
     if kind == "inrs":
         return {"name": row["name"], "backend": row["backend"], "summary": row["summary"]}
-    if kind == "datasets":
+    if kind in ("datasets", "executors"):
         return {"name": row["name"], "summary": row["summary"]}
     return {key: str(value) for key, value in row.items()}

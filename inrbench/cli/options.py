@@ -11,7 +11,19 @@ import click
 
 from inrbench.cli import suggestions
 
-__all__ = ["DATA_ROOT", "JSON", "PROFILE", "RECORDS", "SEEDS", "SET", "assignments", "records_folder"]
+__all__ = [
+    "DATA_ROOT",
+    "EXECUTOR",
+    "JSON",
+    "PROFILE",
+    "RECORDS",
+    "SEEDS",
+    "SET",
+    "WITH",
+    "assignments",
+    "executor_tree",
+    "records_folder",
+]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 RECORDS = click.option(
@@ -32,6 +44,22 @@ PROFILE = click.option(
     metavar="paper|laptop|smoke",
     shell_complete=suggestions.profiles,
     help="How much work: as published (the default), minutes on two cores, or seconds.",
+)
+EXECUTOR = click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=suggestions.executors,
+    help="What runs the cells: local, slurm, or a plugin's; `inrbench list executors`.",
+)
+WITH = click.option(
+    "--with",
+    "executor_settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=suggestions.executor_settings,
+    help="A setting of the executor, as in --with gpus=1; `inrbench show slurm` lists them.",
 )
 SET = click.option(
     "--set",
@@ -74,6 +102,18 @@ def assignments(texts: Sequence[str]) -> list[dict[str, Any]]:
     from inrbench.assignments import parse_assignment
 
     return [parse_assignment(text) for text in texts]
+
+
+def executor_tree(texts: Sequence[str]) -> dict[str, Any]:
+    """The tree of ``--with``. Raises BadSetting."""
+    from inrbench.errors import BadSetting
+    from inrbench.settings import merge
+
+    try:
+        return merge(*assignments(texts))
+    except BadSetting as error:
+        said = str(error).replace("--set fitter.steps=4", "--with gpus=1").replace("--set", "--with", 1)
+        raise BadSetting(said) from error
 
 
 def records_folder(folder: Path) -> Path:

@@ -12,7 +12,18 @@ import click
 from inrbench.cli import suggestions
 from inrbench.cli.lazy import say
 from inrbench.cli.limits import DURATION, SIZE, statuses
-from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, RECORDS, SEEDS, SET, assignments
+from inrbench.cli.options import (
+    DATA_ROOT,
+    EXECUTOR,
+    JSON,
+    PROFILE,
+    RECORDS,
+    SEEDS,
+    SET,
+    WITH,
+    assignments,
+    executor_tree,
+)
 from inrbench.cli.tables import show_table
 
 __all__ = ["run"]
@@ -25,7 +36,9 @@ __all__ = ["run"]
 @SET
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where cells compute.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads a cell; the cores, shared by --jobs, if not given."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads a cell; if not given the cores, shared by --jobs, or 1 in a Slurm job.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at once.")
 @click.option("--per-gpu", type=click.IntRange(min=1), default=1, show_default=True, help="Of them on one GPU.")
@@ -38,6 +51,9 @@ __all__ = ["run"]
 )
 @click.option("--retry", callback=statuses, metavar="STATUS,...|none", help="Failures to run again: all if not given.")
 @click.option("--log", "logs", is_flag=True, help="Keep what each cell prints, in RECORDS/.logs.")
+@EXECUTOR
+@WITH
+@click.option("--wait/--no-wait", default=True, help="Or leave cells in the queue; the same command waits for them.")
 @click.option("--in-process", is_flag=True, help="No process for each cell: for a debugger.")
 @DATA_ROOT
 @RECORDS
@@ -61,6 +77,9 @@ def run(
     checkpoint_every: float,
     retry: tuple[str, ...] | None,
     logs: bool,
+    executor: str,
+    executor_settings: Sequence[str],
+    wait: bool,
     in_process: bool,
     data_root: Path | None,
     records: Path,
@@ -80,11 +99,13 @@ def run(
       inrbench run siren+folder:~/photos --set data.size=64
       inrbench run leaderboards/quick.yaml --dry-run     what is there, what is missing
       inrbench run sweep.yaml --jobs 4 --timeout 2h --memory 16G
+      inrbench run sweep.yaml --executor slurm --with partition=main --with gpus=1 --with time=2h --threads 8
 
     Each cell runs in a process of its own: whatever happens to it, it ends in a record that says so, and the others go
     on. A cell that has a good record is not run again, and Ctrl-C keeps a checkpoint: the same command goes on from
-    there. Several runs over one folder of records, on several machines too, share the cells. The exit status is 0 where
-    all cells are ok, 1 where one failed, 2 where the request is wrong, 130 after Ctrl-C.
+    there. Several runs over one folder of records, on several machines too, share the cells; `inrbench status` shows
+    them and `inrbench stop` ends them. The exit status is 0 where all cells are ok, 1 where one failed, 2 where the
+    request is wrong, 130 after Ctrl-C.
     """  # noqa: D301
     from inrbench.cli.plan import show_plan
     from inrbench.requests import requested
@@ -107,6 +128,9 @@ def run(
         retry=retry,
         logs=logs,
         checkpoint_s=checkpoint_every,
+        executor=executor,
+        executor_settings=executor_tree(executor_settings),
+        wait=wait,
     )
     if dry_run:
         show_plan(asked, options, as_json)
@@ -119,12 +143,13 @@ def run(
         click.echo()
         show_table([_row(record) for record in done])
     missing = len(asked.cells) - len(done)
-    if missing > 0:
+    if missing > 0 and options.wait:
         say(f"{missing} of {len(asked.cells)} cells were not started; the same command goes on from here")
     folder = "" if records == Path("records") else f" --records {records}"
     say(f"records are in {records}; `inrbench leaderboard{folder}` shows them as tables")
     statuses = {record["status"] for record in done}
-    context.exit(130 if "interrupted" in statuses else int(statuses != {"ok"}))
+    good = {"ok"} if done or options.wait else set()
+    context.exit(130 if "interrupted" in statuses else int(statuses != good))
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, str]:

@@ -166,7 +166,7 @@ def _show_method(method: Method, as_json: bool) -> None:
 
 
 def _show_part(plugin: Plugin, as_json: bool) -> None:
-    """A reader, a fitter, an INR or an analysis with its settings and their defaults."""
+    """A reader, a fitter, an INR, an analysis or an executor with its settings and their defaults."""
     from inrbench.cli.explained import explained
     from inrbench.registry import registry
     from inrbench.settings import load_target, validated
@@ -174,18 +174,27 @@ def _show_part(plugin: Plugin, as_json: bool) -> None:
     entry = registry().entry(plugin.kind, plugin.name)
     model = load_target(plugin.settings, f"{plugin.kind} {plugin.name!r}")
     rows = list(explained(validated(model, {}, plugin.kind), plugin.kind))
+    if plugin.kind == "executor":
+        rows = [row | {"key": row["key"].removeprefix("executor.")} for row in rows]
     if as_json:
         document = {"kind": plugin.kind, "name": plugin.name, "summary": plugin.summary, "source": plugin.source}
         document |= {"backend": plugin.backend, "takes": list(plugin.takes), "gives": list(plugin.gives)}  # type: ignore[dict-item]
         click.echo(json.dumps({**document, "distribution": entry.distribution, "explained": rows}, indent=2))
         return
-    title(f"{plugin.kind} {plugin.name} ({plugin.backend}, {entry.distribution} {entry.version})")
+    backend = "" if plugin.kind == "executor" else f"{plugin.backend}, "
+    title(f"{plugin.kind} {plugin.name} ({backend}{entry.distribution} {entry.version})")
     click.echo(f"  {plugin.summary}")
     if plugin.source:
         click.echo(f"  {plugin.source}")
     if plugin.kind == "analysis":
         click.echo(f"  takes {', '.join(plugin.takes).replace('*', 'any')}")
     title("\nsettings")
-    show_defaults(rows)
+    if rows:
+        show_defaults(rows)
+    else:
+        click.echo("  none")
     if plugin.kind == "analysis":
         click.echo(f"\nrun it: inrbench analyse {plugin.name} DIR")
+    if plugin.kind == "executor":
+        given = f" --with {rows[0]['key']}=..." if rows else ""
+        click.echo(f"\nuse it: inrbench run mwt+digits --executor {plugin.name}{given}")

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-__all__ = ["analyses", "cells", "names", "profiles", "readers", "records", "settings"]
+__all__ = [
+    "analyses",
+    "cells",
+    "executor_settings",
+    "executors",
+    "names",
+    "profiles",
+    "readers",
+    "records",
+    "settings",
+]
 
 
 def profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -27,6 +37,24 @@ def cells(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
 def analyses(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The analyses."""
     return _last(incomplete, "analysis")
+
+
+def executors(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The executors."""
+    return _last(incomplete, "executor")
+
+
+def executor_settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The keys of ``--with``: those of the executor that was named."""
+    from inrbench.errors import InrbenchError
+    from inrbench.registry import registry
+    from inrbench.settings import load_target
+
+    with contextlib.suppress(InrbenchError):
+        plugin = registry().find("executor", ctx.params.get("executor") or "local")
+        known = load_target(plugin.settings, "").model_fields
+        return [f"{key}=" for key in known if key.startswith(incomplete)]
+    return []
 
 
 def readers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -168,7 +168,8 @@ def main() -> None:
     """Import what cells of this keeper need, and keep."""
     born = time.time()
     connection = socket.socket(fileno=int(sys.argv[1]))
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal's Ctrl-C is the supervisor's to pass on
+    # what a terminal or a cluster says to all of a job's processes is the supervisor's to pass on
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     for name in sys.argv[2:]:
         importlib.import_module(name)

@@ -21,7 +21,7 @@ import psutil
 
 from inrbench.arrays import write_atomically
 
-__all__ = ["EXPIRES_S", "FOLDER", "RENEW_S", "Lease", "held"]
+__all__ = ["CLOCK_MOVES_S", "EXPIRES_S", "FOLDER", "RENEW_S", "Lease", "born", "clock", "held"]
 
 FOLDER = ".leases"
 EXPIRES_S = 120.0
@@ -36,7 +36,7 @@ class Lease:
     def __init__(self, records: Path, stem: str, about: Mapping[str, Any]) -> None:
         self.folder = records / FOLDER
         self.stem = stem
-        self.about = {"cell": stem, "host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+        self.about = {"cell": stem, "host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid())}
         self.about |= {**about, "started": time.time()}
         self.path: Path | None = None
         self.renewed = 0.0
@@ -53,7 +53,7 @@ class Lease:
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(json.dumps(self.about))
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # somebody was faster; or took the empty folder away just now
             return False
         self.path, self.renewed = path, time.monotonic()
         return True
@@ -113,15 +113,15 @@ def _read(path: Path) -> dict[str, Any]:
 def _expired(path: Path) -> bool:
     about = _read(path)
     if about.get("host") == socket.gethostname() and isinstance(about.get("pid"), int):
-        born = _born(about["pid"])
-        return born is None or abs(born - float(about.get("born") or 0.0)) > CLOCK_MOVES_S
+        since = born(about["pid"])
+        return since is None or abs(since - float(about.get("born") or 0.0)) > CLOCK_MOVES_S
     try:
-        return _clock(path.parent) - path.stat().st_mtime > EXPIRES_S
+        return clock(path.parent) - path.stat().st_mtime > EXPIRES_S
     except OSError:
         return False  # released meanwhile: look again later
 
 
-def _clock(folder: Path) -> float:
+def clock(folder: Path) -> float:
     """The time by the clock of the machine that keeps ``folder``."""
     probe = folder / f".{socket.gethostname()}.{os.getpid()}.clock"
     probe.write_bytes(b"")
@@ -131,7 +131,7 @@ def _clock(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def _born(pid: int) -> float | None:
+def born(pid: int) -> float | None:
     """When the process of that number was started; None where there is none, or only its remains."""
     try:
         process = psutil.Process(pid)

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from inrbench.errors import UsageError
+from inrbench.execution.executors import ExecutorSettings
+from inrbench.execution.runs import begin
 from inrbench.execution.supervisor import Slot, Supervisor
-from inrbench.execution.watch import Table, Watch
-from inrbench.runner import Options, Planned, num_threads
+from inrbench.execution.watch import watch_of
+from inrbench.records import file_stem
+from inrbench.runner import Options, Planned, num_threads, to_do
 
 __all__ = ["run_locally", "slots_of"]
 
 
 def run_locally(
-    planned: Sequence[Planned], options: Options, report: Callable[[str], None], quiet: bool
+    planned: Sequence[Planned],
+    options: Options,
+    settings: ExecutorSettings,
+    report: Callable[[str], None],
+    quiet: bool,
 ) -> list[dict[str, Any]]:
-    """As `inrbench.runner.run_cells`, each cell in a process of its own."""
-    kind = Table if not quiet and sys.stderr.isatty() else Watch
+    """The executor: each cell in a process of its own."""
     slots = slots_of(options, any(one.device.startswith("cuda") for one in planned))
-    with kind(planned, report, quiet) as watch:
-        return Supervisor(planned, options, slots, watch).run()
+    to_run = [file_stem(one.name, one.key) for one in planned if to_do(one, options)]
+    run = begin(options.records, "local", to_run) if to_run else None
+    try:
+        with watch_of(planned, report, quiet) as watch:
+            return Supervisor(planned, options, slots, watch, run).run()
+    finally:
+        if run is not None:
+            run.end()
 
 
 def slots_of(options: Options, cuda: bool = False) -> list[Slot]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from inrbench.cells import Cell
     from inrbench.runner import Options
 
-__all__ = ["Job", "Lines", "as_line", "cell_of", "options_of", "request_of"]
+__all__ = ["Job", "Lines", "as_line", "cell_of", "document_of", "options_of", "request_of"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,15 @@ def cell_of(request: Mapping[str, Any]) -> Cell:
     return replace(resolve(given.pop("method"), given.pop("dataset"), **given), published=published)
 
 
+def document_of(options: Options) -> dict[str, Any]:
+    """Options as a document, with whole paths. What was asked of failures before is not for whoever runs the cell."""
+    root = options.data_root
+    whole = {"records": str(options.records.resolve()), "data_root": None if root is None else str(root.resolve())}
+    return {**asdict(options), **whole, "retry": None}
+
+
 def options_of(document: Mapping[str, Any]) -> Options:
-    """The options that a job carries."""
+    """The inverse of `document_of`."""
     from inrbench.runner import Options
 
     given = dict(document)

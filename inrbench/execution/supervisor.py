@@ -9,7 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from inrbench.errors import Interrupted, OutOfMemory, RecordError
 from inrbench.execution.cell import CRASH, TIMEOUT, described, died
 from inrbench.execution.keepers import Handle, shared
 from inrbench.execution.leases import FOLDER, Lease
-from inrbench.execution.messages import Job, request_of
+from inrbench.execution.messages import Job, document_of, request_of
+from inrbench.execution.runs import Run
 from inrbench.execution.watch import Watch
 from inrbench.progress import duration
-from inrbench.records import file_stem, read_record
+from inrbench.records import file_stem, read_record, write_record
 from inrbench.runner import Options, Planned, existing, to_do, with_published
 
 __all__ = ["Slot", "Supervisor"]
@@ -30,6 +31,7 @@ __all__ = ["Slot", "Supervisor"]
 LOGS = ".logs"
 TAIL_LINES = 40
 LOOK_AGAIN_S = 2.0
+HEED_EVERY_S = 2.0
 MEMORY_EVERY_S = 0.25
 #: Seconds that cells have to checkpoint after a stop.
 GRACE_S = 60.0
@@ -66,11 +68,18 @@ class Running:
 class Supervisor:
     """Runs planned cells in processes of their own."""
 
-    def __init__(self, planned: Sequence[Planned], options: Options, slots: Sequence[Slot], watch: Watch) -> None:
+    def __init__(
+        self, planned: Sequence[Planned], options: Options, slots: Sequence[Slot], watch: Watch, run: Run | None = None
+    ) -> None:
         self.planned = planned
         self.options = options
         self.free = list(slots)
         self.watch = watch
+        self.listed = run
+        self.grace_s = GRACE_S
+        #: The status of cells that a stop ends, and why it stops, where there is more to say than `interrupted`.
+        self.because: tuple[str, str] | None = None
+        self.heeded = 0.0
         self.keepers = shared()
         self.records: dict[int, dict[str, Any]] = {}
         self.waiting: deque[int] = deque()
@@ -93,6 +102,7 @@ class Supervisor:
         try:
             with self._signals():
                 while self.running or ((self.waiting or self.elsewhere) and not self.stops):
+                    self._heed()
                     self._start()
                     self._listen()
                     self._guard()
@@ -114,7 +124,7 @@ class Supervisor:
         while self.free and self.waiting and not self.stops:
             number = self.waiting.popleft()
             one = self.planned[number]
-            lease = Lease(self.options.records, file_stem(one.name, one.key), {"run": "local", "name": one.name})
+            lease = Lease(self.options.records, file_stem(one.name, one.key), self._about(one))
             if not lease.take():
                 self.elsewhere.append(number)
                 continue
@@ -126,6 +136,10 @@ class Supervisor:
                 continue
             self._send(number, one, self.free.pop(0), lease)
 
+    def _about(self, one: Planned) -> dict[str, Any]:
+        """What its lease says of a cell at work, beside the process that holds it."""
+        return {**({} if self.listed is None else self.listed.holder()), "name": one.name, "label": one.cell.label}
+
     def _send(self, number: int, one: Planned, slot: Slot, lease: Lease) -> None:
         folder = self.options.records.resolve() / LOGS
         with contextlib.suppress(OSError):
@@ -133,12 +147,10 @@ class Supervisor:
         log = folder / f"{file_stem(one.name, one.key)}.log"
         with contextlib.suppress(OSError):
             log.unlink(missing_ok=True)
-        options = {**asdict(self.options), "records": str(self.options.records.resolve()), "retry": None}
-        options["data_root"] = None if self.options.data_root is None else str(self.options.data_root.resolve())
         job = Job(
             number,
             request_of(one.cell),
-            options,
+            document_of(self.options),
             one.device,
             slot.threads,
             str(log),
@@ -202,8 +214,8 @@ class Supervisor:
             limit = self.options.timeout
             if limit is not None and now - running.started > limit:
                 self._kill(running, TIMEOUT, f"killed after {duration(limit)}, the --timeout; checkpoints are kept")
-            elif self.stops > 1 or (self.stops and now - self.stopped > GRACE_S):
-                self._kill(running, Interrupted.status, "stopped at once; the last checkpoint is kept")
+            elif self.stops > 1 or (self.stops and now - self.stopped > self.grace_s):
+                self._kill(running, *self._called("stopped at once; the last checkpoint is kept"))
             elif self.options.memory is not None and now - running.looked > MEMORY_EVERY_S and running.pid:
                 running.looked = now
                 used = resident_bytes(running.pid)
@@ -239,6 +251,8 @@ class Supervisor:
         if record is None:
             kind, reason = running.killed or _cause(running, status)
             record = self._died(running, kind, reason)
+        elif self.because and record["status"] == Interrupted.status:
+            record = self._rewritten(record, *self._called(record["reason"]))
         self._leave(running)
         if record is None:
             return
@@ -271,6 +285,19 @@ class Supervisor:
         self.watch.line(running.number, f"  {status}: {reason}; {said}")
         return None
 
+    def _called(self, what: str) -> tuple[str, str]:
+        """The status of a cell that a stop ended, and the reason: why, and what became of it."""
+        if self.because is None:
+            return Interrupted.status, what
+        status, why = self.because
+        return status, f"{why}: {what}"
+
+    def _rewritten(self, record: dict[str, Any], status: str, reason: str) -> dict[str, Any]:
+        """The record with what the cell's process could not know; as it was where the disk refuses it."""
+        with contextlib.suppress(RecordError):
+            return read_record(write_record(self.options.records, {**record, "status": status, "reason": reason}))
+        return record
+
     def _leave(self, running: Running) -> None:
         running.lease.release()
         self.free.append(running.slot)
@@ -287,6 +314,17 @@ class Supervisor:
 
     # ------------------------------------------------------------------ stopping
 
+    def _heed(self) -> None:
+        """Say that the run goes on, and stop where it was asked to."""
+        now = time.monotonic()
+        if self.listed is None or now - self.heeded < HEED_EVERY_S:
+            return
+        self.heeded = now
+        self.listed.renew()
+        wanted = {"": 0, "stop": 1, "now": 2}[self.listed.asked()]
+        while self.stops < wanted:
+            self.stop()
+
     @contextlib.contextmanager
     def _signals(self) -> Any:
         """Within the block Ctrl-C and SIGTERM checkpoint and stop; a second one stops at once."""
@@ -295,12 +333,16 @@ class Supervisor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self.signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def signalled(self, number: int, frame: Any) -> None:
+        """A signal that asks to stop."""
+        self.stop()
 
     def stop(self) -> None:
         """Start nothing more, and let what runs checkpoint; called again, kill it."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 from inrbench.progress import duration
 from inrbench.runner import Planned, summary, title
 
-__all__ = ["Table", "Watch"]
+__all__ = ["Table", "Watch", "watch_of"]
 
 REFRESH_S = 0.25
 
@@ -142,3 +142,8 @@ class Table(Watch):
                 parts.append(f"about {duration(each * (waiting + len(self.at_work)) / max(1, len(self.at_work)))} left")
             grid.add_row(", ".join(parts))
         return grid
+
+
+def watch_of(planned: Sequence[Planned], report: Callable[[str], None], quiet: bool) -> Watch:
+    """A live table where a person looks at a terminal, else lines."""
+    return (Table if not quiet and sys.stderr.isatty() else Watch)(planned, report, quiet)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,19 @@ class Place:
         return found
 
 
+@pytest.fixture(scope="session")
+def make_place() -> Callable[[Path], Place]:
+    """Makes an empty folder, and a package of trouble of its own, in a folder."""
+
+    def make(folder: Path) -> Place:
+        shutil.copytree(HERE / "trouble", folder / "plugin")
+        (folder / "work").mkdir()
+        return Place(folder / "work", folder / "plugin")
+
+    return make
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, make_place: Callable[[Path], Place]) -> Place:
     """An empty folder and a package of trouble of its own."""
-    shutil.copytree(HERE / "trouble", tmp_path / "plugin")
-    (tmp_path / "work").mkdir()
-    return Place(tmp_path / "work", tmp_path / "plugin")
+    return make_place(tmp_path)

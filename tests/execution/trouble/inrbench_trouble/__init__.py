@@ -45,6 +45,30 @@ def inrbench_datasets() -> list[Plugin]:
             target="inrbench_trouble.code:Dots",
             settings="inrbench_trouble.settings:DotsSettings",
             gives=("grid",),
+        ),
+        Plugin(
+            kind="dataset",
+            api_version=1,
+            name="dotted",
+            summary="the same dots, from a file",
+            target="inrbench_trouble.code:Dotted",
+            settings="inrbench_trouble.settings:DotsSettings",
+            gives=("grid",),
+        ),
+    ]
+
+
+@hookimpl
+def inrbench_executors() -> list[Plugin]:
+    """One that begins at the end."""
+    return [
+        Plugin(
+            kind="executor",
+            api_version=1,
+            name="backwards",
+            summary="the last cell first",
+            target="inrbench_trouble.executor:run_backwards",
+            settings="inrbench_trouble.settings:BackwardsSettings",
         )
     ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from inrbench.data import OfficialFile, sha256
 from inrbench.domains import Array, Domain
 from inrbench.errors import BadData, NotFinite
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
@@ -24,6 +25,10 @@ from inrbench_trouble.settings import TroubleSettings
 
 #: What `some` draws from, each as often as it stands here.
 DEEDS = (*["nothing"] * 6, "raise", "segfault", "hang", "memory", "memory-error", "not-finite", "exit", "kill", "child")
+
+
+#: Of the word "dots".
+DOTS = "0517cf1abcfd20eb941789b07f44fbfbe7ae3415fce3d0c834213235b2f228cc"
 
 
 class Trouble:
@@ -150,6 +155,20 @@ class Dots:
             "train": GridSignals(values[:30], labels[:30], np.arange(30)),
             "test": GridSignals(values[30:], labels[30:], np.arange(30, 40)),
         }
+
+
+class Dotted(Dots):
+    """The same for whoever has the file, which holds the word."""
+
+    files = (
+        OfficialFile(
+            path="dots.txt",
+            source="nowhere",
+            urls=("http://127.0.0.1:1/dots.txt",),
+            checksums=(sha256(DOTS),),
+            size_bytes=4,
+        ),
+    )
 
 
 def _parent(pid: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from inrbench.execution.executors import ExecutorSettings
 from inrbench.settings import DataSettings, Settings, setting
 
 Deed = Literal[
@@ -35,6 +36,12 @@ class TroubleSettings(Settings):
     seconds: float = setting(0.0, "that a step takes", ge=0.0)
     number: int = setting(0, "tells cells apart")
     mark: str = setting("", "a file: the deed is done where it does not exist yet, and it is made; always if empty")
+
+
+class BackwardsSettings(ExecutorSettings):
+    """How the executor of this package says so."""
+
+    word: str = setting("backwards", "what it says first")
 
 
 class DotsSettings(DataSettings):
