@@ -1,6 +1,7 @@
 """What can be done with a checkout: `nox -l` lists it. Every session makes its own environment from constraints.txt."""
 
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -16,6 +17,44 @@ ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["inrbench", *(str(next(folder.glob("inrbench_*")).relative_to(ROOT)) for folder in PLUGINS)]
 TESTING = ["pytest", "pytest-timeout", "hypothesis", "jaxtyping", "beartype"]
+
+#: Neural data sets of `digits` that `readers` makes, at profile laptop: weights of one shape, latents, pixels.
+FITS = {
+    "siren": ("siren+digits", "inr.width=32", "data.test_size=null"),
+    "siren-shared": ("siren+digits", "inr.width=32", "data.test_size=null", "fitter.initialisation=shared"),
+    "wt": ("wt+digits",),
+    "functa": ("functa+digits",),
+    "spatial-functa": ("spatial-functa+digits",),
+    "pixels": ("pixels+digits",),
+}
+RENDERED = ("wt", "functa", "spatial-functa")
+EACH = (*FITS, *(f"{name}-rendered" for name in RENDERED))
+WEIGHTS = ("siren", "siren-shared", "wt")
+TOKENS = tuple(name for name in EACH if name not in WEIGHTS)
+SHORT = "reader.train={steps: 1000, batch_size: 64, schedule: cosine, ema: 0.99, weight_decay: 0.1, clip_norm: 1.0}"
+JOINT = "reader.train={epochs: 4, batch_size: 16, schedule: one-cycle, weight_decay: 1.0e-4, clip_norm: 1.0}"
+#: Readers, what each reads, and its settings, the same wherever it reads.
+READERS: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
+    ("linear-probe,knn", EACH, ()),
+    ("mlp", EACH, ("reader.width=256", "reader.lr=1e-3", SHORT)),
+    ("latent-mlp", EACH, ("reader.width=256", "reader.depth=2", "reader.lr=1e-3", SHORT)),
+    (
+        "latent-transformer",
+        TOKENS,
+        (
+            *("reader.width=64", "reader.feedforward=128", "reader.blocks=2", "reader.heads=4", "reader.token_size=8"),
+            *("reader.lr=2e-3", SHORT),
+        ),
+    ),
+    ("weight-transformer", WEIGHTS, ("reader.blocks=3", "reader.lr=3e-3", JOINT)),
+    ("nfn-np,nfn-hnp", WEIGHTS, ("reader.channels=16", "reader.lr=3e-3", JOINT)),
+]
+#: What `generation` changes, one setting at a time, with samples of one guidance.
+GENERATED = {
+    "scale": ("0.5", "2.0", "4.0"),
+    "normalisation": ("scalar",),
+    "time_step_ratio": ("1.0", "7.0"),
+}
 
 
 def install(session: nox.Session, *extra: str, constraints: str = "constraints.txt") -> None:
@@ -96,9 +135,9 @@ def leaderboard(session: nox.Session) -> None:
 
 @nox.session
 def claims(session: nox.Session) -> None:
-    """mwt against wt: the cells of leaderboards/mwt-above-wt-tuning.yaml and mwt-above-wt.yaml without a record."""
+    """mwt over wt, spatial functa over functa: the cells without a record (CIFAR-10: -- --data-root DIR)."""
     install(session)
-    for name in ("mwt-above-wt-tuning", "mwt-above-wt"):
+    for name in ("mwt-above-wt-tuning", "mwt-above-wt", "spatial-above-functa-tuning", "spatial-above-functa"):
         records = f"leaderboards/{name}"
         session.run("inrbench", "run", f"{records}.yaml", "--records", records, *session.posargs)
         table(session, name)
@@ -132,6 +171,51 @@ def slurm(session: nox.Session) -> None:
     install(session, *TESTING)
     chosen = ("tests/execution/test_slurm.py", "-k", "same_numbers")
     session.run("pytest", *chosen, *session.posargs, env={"INRBENCH_TEST_SLURM_SWEEP": "whole"})
+
+
+@nox.session
+def readers(session: nox.Session) -> None:
+    """Neural data sets of digits, one reader on all of them and all readers on one: readers without a record."""
+    install(session)
+    folder = Path(session.create_tmp()).resolve() / "readers"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, (what, *settings) in FITS.items():
+        sets = [word for setting in settings for word in ("--set", setting)]
+        session.run("inrbench", "fit", what, "--profile", "laptop", *sets, "-o", str(folder / name))
+    for name in RENDERED:
+        session.run("inrbench", "query", str(folder / name), "-o", str(folder / f"{name}-rendered"))
+    for names, folders, settings in READERS:
+        sets = [word for setting in settings for word in ("--set", setting)]
+        where = [str(folder / name) for name in folders]
+        session.run("inrbench", "read", names, *where, *sets, "--records", "leaderboards/readers", *session.posargs)
+    session.run("inrbench", "leaderboard", "--records", "leaderboards/readers", "-o", "leaderboards/readers.md")
+
+
+@nox.session
+def generation(session: nox.Session) -> None:
+    """Generation on latents of digits, and its ablations: records, tables, samples and plots."""
+    install(session)
+    folder = Path(session.create_tmp()).resolve() / "generation"
+    shutil.rmtree(folder, ignore_errors=True)
+    boards = ROOT / "leaderboards"
+
+    def generate(name: str, out: str, *options: str) -> None:
+        where = (str(folder / name), "-o", str(folder / out), "--records", "leaderboards/generation", "--seed", "1")
+        session.run("inrbench", "generate", *where, *options, *session.posargs)
+
+    for name, guidance in (("functa", "0,1,2,4,8"), ("spatial-functa", "0,1,2,4")):
+        what = (f"{name}+digits", "--profile", "laptop", "--seed", "1")
+        session.run("inrbench", "fit", *what, "-o", str(folder / name))
+        generate(name, f"{name}-samples", "--guidance", guidance)
+        shutil.copyfile(folder / f"{name}-samples" / "generation.md", boards / f"generated-{name}.md")
+        shutil.copyfile(folder / f"{name}-samples" / "generation-guidance-1.png", boards / f"generated-{name}.png")
+    for key, values in GENERATED.items():
+        for value in values:
+            generate("functa", f"{key}-{value}", "--set", f"reader.{key}={value}")
+    for key in ("guidance", *GENERATED):
+        picture = f"leaderboards/generation-{key.replace('_', '-')}.png"
+        plot = ("--records", "leaderboards/generation", "--against", f"reader.{key}", "-o", picture)
+        session.run("inrbench", "plot", *plot)
 
 
 @nox.session

@@ -111,8 +111,13 @@ FUNCTA_LAPTOP: dict[str, Any] = {
     },
     "data": {"train_size": 7000, "test_size": 1000, "copies": {"count": 1}},
 }
+#: All of the small signals, ten times; functa is at 20 dB after one time, at 29 after ten.
+DIGITS_LAPTOP: dict[str, Any] = {
+    "data": {"train_size": None, "test_size": None},
+    "fitter": {"train": {"epochs": 10.0}},
+}
 FUNCTA_LAPTOP_FOR_DATASET: dict[str, Any] = {
-    "digits": {"data": {"train_size": None, "test_size": None}},
+    "digits": DIGITS_LAPTOP,
     "celeba-hq": {"reader": None},
 }
 
@@ -126,12 +131,12 @@ SPATIAL_LAPTOP: dict[str, Any] = {
         "blocks": 2,
         "heads": 4,
         "lr": 2e-3,
-        "train": {"steps": 1000, "batch_size": 32},
+        "train": {"steps": 2000, "batch_size": 64, "schedule": "cosine", "ema": 0.99},
     },
     "data": {"train_size": 7000, "test_size": 1000, "copies": {"count": 1}},
 }
 SPATIAL_LAPTOP_FOR_DATASET: dict[str, Any] = {
-    "digits": {"data": {"train_size": None, "test_size": None}},
+    "digits": {**DIGITS_LAPTOP, "inr": {"latent_channels": 8}},  # 32 values, as in functa's
     "celeba-hq": {"reader": None},
 }
 
