@@ -23,26 +23,19 @@ def parse_assignment(text: str) -> dict[str, Any]:
     path = path.strip()
     if not equals or not all(path.split(".")):
         raise BadSetting(f"--set takes KEY=VALUE, as in --set fitter.steps=4; given: {text!r}")
+    keys = _keys(path)
     try:
         value = read_plain(raw) if raw.strip() else None
     except NotPlain as error:
-        raise BadSetting(f"--set {_short(path)}: {error}") from error
+        raise BadSetting(f"--set {path}: {error}") from error
     except yaml.YAMLError as error:
-        raise BadSetting(f"--set {_short(path)}: {_short(raw)!r} is not a YAML value: {error}") from error
-    return tree_of(path, value)
+        raise BadSetting(f"--set {path}: {_short(raw)!r} is not a YAML value: {error}") from error
+    return _nested(keys, value)
 
 
 def tree_of(path: str, value: Any) -> dict[str, Any]:
     """``value`` at the dotted ``path``; in what YAML 1.1 takes for text ``1e-4`` is a number too."""
-    keys = path.split(".")
-    if len(keys) > DEEPEST:
-        raise BadSetting(f"no setting {_short(path)!r}: a setting has at most {DEEPEST} parts")
-    if not path.isprintable():
-        raise BadSetting(f"no setting {_short(path)!r}: its name holds a control character")
-    tree: Any = number(value)
-    for key in reversed(keys):
-        tree = {key: tree}
-    return dict(tree)
+    return _nested(_keys(path), value)
 
 
 def number(value: Any) -> Any:
@@ -53,6 +46,22 @@ def number(value: Any) -> Any:
         with contextlib.suppress(ValueError):
             return float(value)
     return value
+
+
+def _keys(path: str) -> list[str]:
+    keys = path.split(".")
+    if len(keys) > DEEPEST:
+        raise BadSetting(f"no setting {_short(path)!r}: a setting has at most {DEEPEST} parts")
+    if not path.isprintable():
+        raise BadSetting(f"no setting {_short(path)!r}: its name holds a control character")
+    return keys
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    tree: Any = number(value)
+    for key in reversed(keys):
+        tree = {key: tree}
+    return dict(tree)
 
 
 def _short(text: str) -> str:

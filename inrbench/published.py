@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from inrbench.errors import UnknownName, UsageError, nearest
+from inrbench.plain_yaml import read_plain
 
 __all__ = ["FILE", "SCALES", "PublishedRow", "PublishedTable", "badge", "load_table", "selected"]
 
@@ -106,7 +107,7 @@ def load_table(folder: Path, name: str) -> PublishedTable:
         )
         for paper, content in papers.items()
         for table, values in content["tables"].items()
-        if isinstance(values, Mapping) and isinstance(values.get("rows"), list)
+        if isinstance(values, Mapping) and _are_rows(values.get("rows"))
     }
     if name not in tables:
         raise UnknownName(f"no table {name!r} in {str(path)!r}; {nearest(name, tables)}")
@@ -154,11 +155,15 @@ def badge(record: Mapping[str, Any], ours: Mapping[str, tuple[float, float]]) ->
 @lru_cache(maxsize=4)
 def _read(path: Path, _mtime_ns: int) -> Mapping[str, Any]:
     """The papers of the file. Raises ValueError where it is laid out otherwise."""
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree = read_plain(path.read_text(encoding="utf-8"))
     papers: Sequence[Any] = list(tree.values()) if isinstance(tree, Mapping) else [None]
     if not all(isinstance(paper, Mapping) and isinstance(paper.get("tables"), Mapping) for paper in papers):
         raise ValueError("it must map papers to their `source` and `tables`")
     return dict(tree)
+
+
+def _are_rows(rows: Any) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
 
 
 def _same(printed: Any, wanted: Any) -> bool:

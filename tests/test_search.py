@@ -179,9 +179,11 @@ def test_an_interrupted_trial_ends_the_search(search_of: Any, more: str) -> None
         seen.append(cell.label)
         return "interrupted" if cell.label == "trial 3" else 1.0
 
-    records = run_search(search_of(TEXT.replace("trials: 12", f"trials: 12\n      {more}")), Bench(metric))
-    assert seen[-1] == "trial 3"
-    assert [one["label"] for one in records][-2:] == ["trial 2", "trial 3"]
+    for seeds in ([0], [0, 1]):
+        search = search_of(TEXT.replace("trials: 12", f"trials: 12\n      {more}"), seeds=seeds)
+        records = run_search(search, Bench(metric))
+        assert seen[-1] == "trial 3"
+        assert [one["label"] for one in records][-2:] == ["trial 2", "trial 3"]
 
 
 def test_a_metric_that_no_record_has_is_named_with_those_there_are(search_of: Any) -> None:

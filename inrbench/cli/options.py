@@ -25,6 +25,7 @@ __all__ = [
     "records_folder",
 ]
 
+MOST_SEEDS = 100_000
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 RECORDS = click.option(
     "--records",
@@ -79,6 +80,8 @@ def seeds(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> l
             first, last = int(span[1]), int(span[2])
             if first > last:
                 raise click.BadParameter(f"{text!r} counts down; say {last}-{first}", ctx, param)
+            if last - first >= MOST_SEEDS:
+                raise click.BadParameter(f"{text!r} is more than {MOST_SEEDS:,} seeds", ctx, param)
             found += range(first, last + 1)
         elif re.fullmatch(r"\d+(,\d+)*", text):
             found += [int(seed) for seed in text.split(",")]

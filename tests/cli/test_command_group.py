@@ -45,6 +45,10 @@ def test_the_help_of_every_command_teaches_by_example(name: str) -> None:
         (["run", "a+b", "--profil", "paper"], "--profile"),
         (["run"], "error: missing argument 'WHAT...' (see `inrbench run --help`)"),
         (["run", "mwt+digits", "--seed", "x"], "error: invalid value for '--seed': 'x' is no seed; allowed are 3, 0-4"),
+        (
+            ["run", "mwt+digits", "--seed", "0-99999999999"],
+            "error: invalid value for '--seed': '0-99999999999' is more than 100,000 seeds",
+        ),
         (["run", "mwt+digits", "--seed", "4-1"], "error: invalid value for '--seed': '4-1' counts down; say 1-4"),
         (["render", "x", "--size", "0x"], "error: invalid value for '--size': '0x' is no magnification; allowed are 1"),
         (["data", "fetsh"], "error: no such command 'fetsh'"),
