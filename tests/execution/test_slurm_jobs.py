@@ -146,8 +146,10 @@ def test_a_run_that_nobody_waits_for_is_settled_when_its_jobs_have_ended(
 
     monkeypatch.setattr(slurm_jobs, "states", answer)
     run.write(pid=os.getpid(), born=born(os.getpid()))
-    assert list(settle(tmp_path)) == []  # its process waits
+    answers.insert(0, State("FAILED"))
+    assert list(settle(tmp_path)) == []  # its process waits, and sees to it
     run.write(pid=2**22 + 1)
+    answers.pop(0)
     for _ in range(2):
         assert list(settle(tmp_path)) == []
         assert list(tmp_path.glob("*.json")) == []
@@ -171,11 +173,35 @@ def test_jobs_that_were_not_written_down_are_found_by_their_names(
     monkeypatch.setattr(slurm_jobs, "named", lambda name: None)
     run.write(jobs={})
     assert live_jobs(run) is None
+    run.write(pid=os.getpid(), born=born(os.getpid()))
+    assert live_jobs(run) == {}  # it is just submitting them
 
 
 def on_node(records: Path, minutes: int, delay_s: float = 60.0) -> OnNode:
     watch = Watch([], lambda line: None, quiet=True)
     return OnNode([], Options(records), [], watch, Run(records, {"id": "x", "executor": "slurm"}), minutes, delay_s)
+
+
+def test_a_supervisor_keeps_its_own_run_fresh_and_stops_where_it_is_asked(tmp_path: Path) -> None:
+    node = on_node(tmp_path, minutes=0)
+    assert node.listed is not None
+    for ours in (False, True):  # a job's run is that of the process that submitted it
+        node.listed.ours = ours
+        node.listed.renewed -= 1000.0
+        node.heeded = 0.0
+        node._heed()
+        assert node.listed.path.exists() == ours
+    assert node.stops == 0
+    node.listed.ask("stop")
+    node._heed()
+    assert node.stops == 0  # not yet again
+    node.heeded = 0.0
+    node._heed()
+    assert (node.stops, node.because) == (1, None)
+    node.listed.ask("now")
+    node.heeded = 0.0
+    node._heed()
+    assert node.stops == 2
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_a_state_that_a_job_leaves_is_no_end(state: str) -> None:
 def test_what_squeue_has_forgotten_accounting_may_know(fake: Fake) -> None:
     fake("squeue", status=1, complains="slurm_load_jobs error: Invalid job id specified")
     assert states(["12_0"]) == {"12_0": State("GONE")}  # there is no sacct
+    assert State("GONE").ended
     fake("sacct", status=1, complains="Slurm accounting storage is disabled")
     assert states(["12_0"]) == {"12_0": State("GONE")}
     fake("sacct", "12_0|CANCELLED by 1000\n12_1|OUT_OF_MEMORY\n12_3|COMPLETED\n|")
