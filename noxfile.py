@@ -179,8 +179,8 @@ def readers(session: nox.Session) -> None:
     install(session)
     folder = Path(session.create_tmp()).resolve() / "readers"
     shutil.rmtree(folder, ignore_errors=True)
-    for name, (what, *settings) in FITS.items():
-        sets = [word for setting in settings for word in ("--set", setting)]
+    for name, (what, *changed) in FITS.items():
+        sets = [word for setting in changed for word in ("--set", setting)]
         session.run("inrbench", "fit", what, "--profile", "laptop", *sets, "-o", str(folder / name))
     for name in RENDERED:
         session.run("inrbench", "query", str(folder / name), "-o", str(folder / f"{name}-rendered"))
