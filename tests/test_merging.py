@@ -386,6 +386,7 @@ def killed_at(number: int, folders: list[Path]) -> bool:
     return status == 9
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # where another test has loaded JAX in this process
 def test_a_merge_that_is_killed_anywhere_leaves_whole_records_and_is_finished_by_the_next(tmp_path: Path) -> None:
     begun = folders_to_merge(tmp_path / "begun")
     before = rows(begun[0])

@@ -78,11 +78,11 @@ def test_a_terminal_shows_a_live_table_and_a_log_shows_lines(place: Any) -> None
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
     assert re.search(r"number-0 +train .* left +total", text)
     assert re.search(r"[12]/3 done, [12] running, about \d+ s left", text)
-    assert "[3/3] trouble+dots-smoke-s0-fitter.number-2 (fitter.number=2):  PSNR" in text, text
+    assert "[3/3] trouble+dots-smoke-s0-fitter.number-2 (fitter.number=2): PSNR" in text, text
 
     done = place.run("sweep.yaml", "--jobs", "2", "--threads", "1", "--rerun")
     assert "\x1b" not in done.stdout + done.stderr
-    assert "[3/3] trouble+dots-smoke-s0-fitter.number-2 (fitter.number=2):  PSNR" in done.stdout
+    assert "[3/3] trouble+dots-smoke-s0-fitter.number-2 (fitter.number=2): PSNR" in done.stdout
 
 
 def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

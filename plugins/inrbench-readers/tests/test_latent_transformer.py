@@ -245,8 +245,8 @@ def test_a_patch_that_does_not_fit_the_images_is_refused_with_the_cell() -> None
 
 def test_weights_are_refused_with_the_readers_that_read_them() -> None:
     said = (
-        r"reader 'latent-transformer' reads latent, latent-grid, samples, but fitter 'meta-sgd' gives 'weights'; "
-        r"readers of 'weights': .*knn.*latent-mlp.*linear-probe.*mlp"
+        r"reader 'latent-transformer' reads latent, latent-grid, samples, but fitter 'meta-sgd' gives weights; "
+        r"readers of weights that tell classes: .*knn.*latent-mlp.*linear-probe.*mlp"
     )
     with pytest.raises(Refused, match=said):
         resolve("wt", "digits", overrides=[{"reader": "latent-transformer", "joint": None}])
