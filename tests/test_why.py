@@ -150,7 +150,7 @@ def test_code_versions_data_and_device_are_named(folder: Path) -> None:
 
 
 def test_the_nearest_record_is_the_one_with_the_fewest_settings_that_differ(folder: Path) -> None:
-    run("pixels+digits", "--set", "reader.lr=0.5", "--set", "reader.width=32")
+    run("pixels+digits", "--set", "reader.lr=0.5", "--set", "reader.width=24")
     edited(folder, finished="2099-01-01")  # the newest
     run("pixels+digits", "--set", "reader.lr=0.5")
     _, *lines = why("pixels+digits", "--set", "reader.lr=0.25")
