@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,6 @@ def test_parts_are_constructed_once_for_all_seeds_and_data_is_looked_at_once(
         monkeypatch.setattr(f"inrbench.{module}.select", counted("select", select))
     cells = cells_of(["siren+digits"], **SMOKE, seeds=range(5))
     cells += cells_of(["siren+digits"], **SMOKE, seeds=range(5), overrides=[{"fitter": {"lr": 0.5}}])
-    found = foresee(cells, options) if planning == "plan" else plan(cells, options)
+    found = foresee(cells, options) if planning == "plan" else plan(cells, replace(options, isolate=False))
     assert len(found) == 10
     assert calls == {"build": 2, "select": 1, "fingerprint": 1}

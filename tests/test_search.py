@@ -331,9 +331,9 @@ def test_the_command_line_runs_a_search_and_says_what_was_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("inrbench.runner.run_cell", lambda *_: Outcome({"psnr_db": 20.0}, {}))
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", lambda *_: Outcome({"psnr_db": 20.0}, {}))
     Path("sweep.yaml").write_text(TEXT.replace("trials: 12", "trials: 3"))
-    arguments = ["run", "sweep.yaml", "--device", "cpu", "--threads", "1", "--seed", "0"]
+    arguments = ["run", "sweep.yaml", "--in-process", "--device", "cpu", "--threads", "1", "--seed", "0"]
     first = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     assert (
