@@ -14,7 +14,7 @@ from inrbench.data.opened import marked_name
 from inrbench.gathered import IN_MEMORY_BYTES
 from inrbench.keys import STAGES, Codes
 from inrbench.pipeline import NUM_SAMPLES
-from inrbench.runner import Options, Planned, num_threads, with_record
+from inrbench.runner import Options, Planned, num_threads, to_do, with_record
 from inrbench.selection import select
 from inrbench.settings import DataSettings, flatten
 from inrbench.stages import cache_folder
@@ -113,7 +113,7 @@ class Foreseen:
     counts: Counts | None
     unofficial: bool  # --unofficial-data was given
     planned: Planned | None  # None where its key depends on data that is missing
-    rerun: bool
+    to_do: bool
     stages: Mapping[str, str]  # of those it has: kept, shared (with a cell before it), interrupted, to do
 
     @property
@@ -129,8 +129,8 @@ class Foreseen:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.before == "ok" and not self.rerun
+        """Whether nothing is left to do: there is a good record, or one of a failure that is not run again."""
+        return not self.to_do
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -167,12 +167,16 @@ class Foreseen:
 def foresee(cells: Sequence[Cell], options: Options) -> list[Foreseen]:
     """Check the cells as a run would, but for what needs the data itself. Raises UsageError or BadData."""
     threads = num_threads(options.threads)
+    from inrbench.execution.executors import chosen
+
+    _, executor = chosen(options)
     devices: dict[tuple[str, ...], str] = {}
     sizes: dict[str, Size] = {}
     texts: dict[int, str] = {}  # by id: the cells of all seeds share their settings
     for cell in cells:  # all parts before the first look at data
         if cell.backends not in devices:
-            devices[cell.backends] = cell.engine().resolve_device(options.device)
+            there = executor.device(cell, options.device)  # where that is not this machine
+            devices[cell.backends] = there or cell.engine().resolve_device(options.device)
         if id(cell.settings) not in texts:
             text = texts[id(cell.settings)] = str((cell.method.name, cell.dataset, cell.tree()))
             if text not in sizes:
@@ -197,7 +201,8 @@ def foresee(cells: Sequence[Cell], options: Options) -> list[Foreseen]:
         data, counts = known[source]
         planned = with_record(cell, data.opened, device, options, codes) if data.opened else None
         stages = _stages(cell, planned, options.rerun, going, folder)
-        one = Foreseen(cell, device, threads, data, size, counts, options.unofficial, planned, options.rerun, stages)
+        left = planned is None or to_do(planned, options)
+        one = Foreseen(cell, device, threads, data, size, counts, options.unofficial, planned, left, stages)
         if planned is not None and not one.done:
             going |= {planned.keys[stage] for stage in FINISHED if stage in stages}
         found.append(one)

@@ -142,6 +142,7 @@ def run_search(search: Search, run: Run, report: Callable[[str], None] = lambda 
             found = made.get(one.number, [])
             records += found
             if one.number in made and (len(found) < len(search.seeds) or any(map(_interrupted, found))):
+                report(f"{search.where}: stopped in trial {one.number}; the same command goes on from there")
                 return records
             value = _value(search, found)
             report(f"{search.where}: trial {one.number}, {_shown(trials[one.number])}: {_said(search, value)}")

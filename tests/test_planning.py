@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inrbench import keys
 from inrbench.arrays import save_arrays
 from inrbench.cells import Cell
 from inrbench.errors import BadSetting, OutOfMemory
@@ -18,8 +21,10 @@ from inrbench.planning import Counts, Foreseen, foresee
 from inrbench.provenance import cpu_model
 from inrbench.records import write_record
 from inrbench.requests import cells_of
-from inrbench.runner import Options
+from inrbench.runner import Options, plan
+from inrbench.selection import select
 from inrbench.settings import DataSettings
+from inrbench.signals import GridSignals
 
 SMOKE: dict[str, Any] = {"profile": "smoke"}
 
@@ -79,9 +84,6 @@ def guess(options: Options, found: list[Foreseen]) -> list[Expected]:
     ],
 )
 def test_counts_are_those_of_the_selection(settings: dict[str, Any], counts: Counts) -> None:
-    from inrbench.selection import select
-    from inrbench.signals import GridSignals
-
     splits = {
         "train": GridSignals(np.zeros((1437, 1, 1, 1)), ids=np.arange(1437)),
         "test": GridSignals(np.zeros((360, 1, 1, 1)), ids=np.arange(2000, 2360)),
@@ -268,3 +270,30 @@ def test_without_a_record_a_training_that_is_kept_tells_of_others(options: Optio
     assert other.seconds == pytest.approx(8.0)
     assert other.unknown == ("score",)
     assert other.source.startswith("training from that of mwt+digits-smoke-s0; no record of mwt+digits")
+
+
+# ------------------------------------------------------------------ many cells
+
+
+@pytest.mark.parametrize("planning", ["run", "plan"])
+def test_parts_are_constructed_once_for_all_seeds_and_data_is_looked_at_once(
+    options: Options, monkeypatch: pytest.MonkeyPatch, planning: str
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            calls[name] += 1
+            return function(*given, **named)
+
+        return call
+
+    monkeypatch.setattr(Cell, "build", counted("build", Cell.build))
+    monkeypatch.setattr(keys, "fingerprint", counted("fingerprint", keys.fingerprint))
+    for module in ("planning", "runner"):
+        monkeypatch.setattr(f"inrbench.{module}.select", counted("select", select))
+    cells = cells_of(["siren+digits"], **SMOKE, seeds=range(5))
+    cells += cells_of(["siren+digits"], **SMOKE, seeds=range(5), overrides=[{"fitter": {"lr": 0.5}}])
+    found = foresee(cells, options) if planning == "plan" else plan(cells, replace(options, isolate=False))
+    assert len(found) == 10
+    assert calls == {"build": 2, "select": 1, "fingerprint": 1}

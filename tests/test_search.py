@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from inrbench.cells import Cell
+from inrbench.cli import cli
 from inrbench.errors import BadSetting, Refused, UsageError
+from inrbench.pipeline import Outcome
 from inrbench.requests import cells_of, requested
 from inrbench.search import Search, run_requested, run_search
 
@@ -322,6 +325,25 @@ def test_what_a_search_sets_cannot_be_set_beside_it(search_of: Any) -> None:
         with pytest.raises(BadSetting, match=rf"^sweep.yaml.cells.0: --set {key}: the search sets '\S+' itself$"):
             search_of(overrides=[tree])
     assert search_of(overrides=[{"fitter": {"steps": 3}}])
+
+
+def test_the_command_line_runs_a_search_and_says_what_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", lambda *_: Outcome({"psnr_db": 20.0}, {}))
+    Path("sweep.yaml").write_text(TEXT.replace("trials: 12", "trials: 3"))
+    arguments = ["run", "sweep.yaml", "--in-process", "--device", "cpu", "--threads", "1", "--seed", "0"]
+    first = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    assert (
+        "sweep.yaml.cells.0: trial 0 is the best, psnr_db 20 on validation; it is now scored on the test"
+        in first.output
+    )
+    assert first.output.count("siren+digits-smoke-s0-trial-2 (trial 2)") == 2  # when it is run, and in the table
+    again = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert again.output.count(": done before") == 4
+    assert len(list(Path("records").glob("*.json"))) == 4
 
 
 @pytest.mark.cells

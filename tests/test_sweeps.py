@@ -91,6 +91,7 @@ def test_exclusions_add_up_and_hold_for_what_the_file_says(sweep: Any) -> None:
     [
         ("exclude: [{method: mwt}]", "sweep.yaml.exclude.0: no cell is {method: mwt}"),
         ("exclude: [{seed: 1}, {seed: 7}]", "sweep.yaml.exclude.1: no cell is {seed: 7}"),
+        ("exclude: [{seed: true}]", "sweep.yaml.exclude.0: no cell is {seed: true}"),
         (
             "exclude: [{inr.widht: 8}]",
             "sweep.yaml.exclude.0: no cell has 'inr.widht'; did you mean 'inr.width'? known: ",

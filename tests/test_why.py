@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from inrbench.cli import cli
 from inrbench.pipeline import Outcome
+from inrbench.records import read_record, write_record
 from inrbench.why import Difference, differences
 
 SMOKE = ("--profile", "smoke")
@@ -24,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INRBENCH_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("inrbench.runner.run_cell", lambda *_: Outcome({"accuracy": 0.5}, {"train_s": 1.0}))
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", lambda *_: Outcome({"accuracy": 0.5}, {"train_s": 1.0}))
     return tmp_path / "records"
 
 
@@ -35,7 +36,7 @@ def invoke(*arguments: str, status: int = 0) -> Result:
 
 
 def run(*arguments: str) -> None:
-    invoke("run", *arguments, *SMOKE, *CPU, "--threads", "1")
+    invoke("run", *arguments, *SMOKE, *CPU, "--threads", "1", "--in-process")
 
 
 def why(*arguments: str, profile: tuple[str, ...] = SMOKE) -> list[str]:
@@ -45,9 +46,9 @@ def why(*arguments: str, profile: tuple[str, ...] = SMOKE) -> list[str]:
 def edited(folder: Path, **changes: Any) -> Path:
     """Change the only record there."""
     (path,) = folder.glob("*.json")
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | changes))
-    return path
+    document = read_record(path)
+    path.unlink()
+    return write_record(folder, document | changes)
 
 
 # ------------------------------------------------------------------ ingredients
@@ -136,7 +137,7 @@ def test_code_versions_data_and_device_are_named(folder: Path) -> None:
         stage["code"] = {**stage["code"], "inrbench.pipeline": "old", "inrbench.gone": "older"}
         stage["versions"] = {**stage["versions"], "numpy": "1.0"}
         stage |= {"data": "other", "device": "cuda"}
-    edited(folder, ingredients=found, key="f" * 32).rename(path.with_name(path.name.replace(path.stem[-8:], "f" * 8)))
+    edited(folder, ingredients=found, key="f" * 32)
     _, *lines = why("pixels+digits-smoke-s0", profile=())
     said = {line.split(", there")[0].split("; there")[0].rsplit(" is ", 1)[0] for line in lines}
     assert {
@@ -150,7 +151,7 @@ def test_code_versions_data_and_device_are_named(folder: Path) -> None:
 
 
 def test_the_nearest_record_is_the_one_with_the_fewest_settings_that_differ(folder: Path) -> None:
-    run("pixels+digits", "--set", "reader.lr=0.5", "--set", "reader.width=32")
+    run("pixels+digits", "--set", "reader.lr=0.5", "--set", "reader.width=24")
     edited(folder, finished="2099-01-01")  # the newest
     run("pixels+digits", "--set", "reader.lr=0.5")
     _, *lines = why("pixels+digits", "--set", "reader.lr=0.25")

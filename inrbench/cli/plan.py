@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from inrbench.cli import suggestions
-from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, RECORDS, SEEDS, SET, assignments
+from inrbench.cli.options import (
+    DATA_ROOT,
+    EXECUTOR,
+    JSON,
+    PROFILE,
+    RECORDS,
+    SEEDS,
+    SET,
+    WITH,
+    assignments,
+    executor_tree,
+)
 from inrbench.cli.tables import show_table, shown
 
 if TYPE_CHECKING:
@@ -35,6 +47,8 @@ Pair = tuple["Foreseen", "Expected"]
 @SET
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where cells compute.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all of this process's cores if not given.")
+@EXECUTOR
+@WITH
 @DATA_ROOT
 @RECORDS
 @click.option("--unofficial-data", is_flag=True, help="Accept data that is not the official one.")
@@ -48,6 +62,8 @@ def plan(
     settings: Sequence[str],
     device: str,
     threads: int | None,
+    executor: str,
+    executor_settings: Sequence[str],
     data_root: Path | None,
     records: Path,
     unofficial_data: bool,
@@ -71,7 +87,8 @@ def plan(
     from inrbench.runner import Options
 
     asked = requested(what, profile=profile, seeds=seeds, overrides=assignments(settings))
-    show_plan(asked, Options(records, data_root, unofficial_data, device, threads, rerun), as_json, verbose)
+    options = Options(records, data_root, unofficial_data, device, threads, rerun, executor=executor)
+    show_plan(asked, replace(options, executor_settings=executor_tree(executor_settings)), as_json, verbose)
 
 
 def show_plan(asked: Requested, options: Options, as_json: bool, verbose: bool = False) -> None:
@@ -111,8 +128,8 @@ def show_plan(asked: Requested, options: Options, as_json: bool, verbose: bool =
 
 
 def _lines(one: Foreseen, guess: Expected, differs: Mapping[str, Any]) -> list[str]:
-    state = "done before" if one.done else "to do"
-    if not one.done and one.before:
+    state = "to do" if not one.done else "done before" if one.before == "ok" else "left as it is"
+    if one.before and one.before != "ok":
         state += f" (the record says: {one.before})"
     label = f" ({one.cell.label})" if one.cell.label else ""
     lines = [f"{one.name}{label}: {state}", f"  data: {one.data.line(one.unofficial)}"]

@@ -10,7 +10,18 @@ import click
 
 from inrbench.cli import suggestions
 from inrbench.cli.lazy import say
-from inrbench.cli.options import DATA_ROOT, JSON, PROFILE, RECORDS, SEEDS, SET, assignments
+from inrbench.cli.options import (
+    DATA_ROOT,
+    EXECUTOR,
+    JSON,
+    PROFILE,
+    RECORDS,
+    SEEDS,
+    SET,
+    WITH,
+    assignments,
+    executor_tree,
+)
 
 __all__ = ["why"]
 
@@ -23,6 +34,8 @@ __all__ = ["why"]
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where it would compute."
 )
+@EXECUTOR
+@WITH
 @DATA_ROOT
 @RECORDS
 @JSON
@@ -32,6 +45,8 @@ def why(
     seeds: list[int] | None,
     settings: Sequence[str],
     device: str,
+    executor: str,
+    executor_settings: Sequence[str],
     data_root: Path | None,
     records: Path,
     as_json: bool,
@@ -54,7 +69,8 @@ def why(
     from inrbench.runner import Options
     from inrbench.why import Explanation, cell_of, explain, named_records
 
-    options = Options(records, data_root, device=device)
+    more = executor_tree(executor_settings)
+    options = Options(records, data_root, device=device, executor=executor, executor_settings=more)
     found: list[Explanation] = []
     for text in what:
         known = named_records(text, records)

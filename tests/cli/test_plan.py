@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from inrbench.cli import cli
 from inrbench.pipeline import Outcome
+from inrbench.records import read_record, write_record
 
 SMOKE = ("--profile", "smoke", "--threads", "1", "--device", "cpu")
 
@@ -21,7 +22,9 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     costs = {"train_s": 4.0, "fit_s": 0.5, "query_s": 0.25, "read_s": 0.25}
-    monkeypatch.setattr("inrbench.runner.run_cell", lambda *_: Outcome({"accuracy": 0.5, "psnr_db": 20.0}, costs))
+    monkeypatch.setattr(
+        "inrbench.execution.cell.run_cell", lambda *_: Outcome({"accuracy": 0.5, "psnr_db": 20.0}, costs)
+    )
 
 
 def invoke(*arguments: str) -> Result:
@@ -42,7 +45,7 @@ def test_a_plan_says_what_is_done_what_is_to_do_and_what_it_will_take() -> None:
     assert first.splitlines()[-1].startswith("1 cells, 1 to do: unknown time, unknown memory, ")
     assert not Path("records").exists()
 
-    invoke("run", "pixels+digits", *SMOKE)
+    invoke("run", "--in-process", "pixels+digits", *SMOKE)
     then = invoke("plan", "pixels+digits", *SMOKE, "--seed", "0-1").stdout
     assert "pixels+digits-smoke-s0: done before\n" in then
     assert "pixels+digits-smoke-s1: to do\n" in then
@@ -56,6 +59,18 @@ def test_a_dry_run_is_the_same() -> None:
     arguments = ("mwt,pixels+digits", *SMOKE, "--set", "data.test_size=3")
     assert invoke("run", *arguments, "--dry-run").stdout == invoke("plan", *arguments).stdout
     assert invoke("run", *arguments, "--dry-run", "--json").stdout == invoke("plan", *arguments, "--json").stdout
+
+
+def test_a_failure_that_is_not_run_again_is_left_as_it_is() -> None:
+    invoke("run", "--in-process", "pixels+digits", *SMOKE)
+    (path,) = Path("records").glob("*.json")
+    record = read_record(path)
+    path.unlink()
+    write_record(Path("records"), record | {"status": "timeout"})
+    shown = invoke("run", "pixels+digits", *SMOKE, "--dry-run", "--retry", "crash").stdout
+    assert "pixels+digits-smoke-s0: left as it is (the record says: timeout)\n" in shown
+    again = invoke("run", "pixels+digits", *SMOKE, "--dry-run").stdout
+    assert "pixels+digits-smoke-s0: to do (the record says: timeout)\n" in again
 
 
 def test_downloads_are_named_once_with_size_and_licence(tmp_path: Path) -> None:
@@ -79,7 +94,7 @@ cells:
 def test_many_cells_are_summed_up_and_shown_on_demand(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP.replace("WIDTHS", str(list(range(2, 14)))))
-    invoke("run", "pixels+digits", *SMOKE, "--seed", "0-1")
+    invoke("run", "--in-process", "pixels+digits", *SMOKE, "--seed", "0-1")
     lines = [line.split("  ") for line in invoke("plan", str(path), *SMOKE).stdout.splitlines()]
     table = {tuple(cell.strip() for cell in line if cell.strip())[:4] for line in lines}
     assert {("pixels+digits", "-", "4", "2"), ("siren+digits", "width 2", "4", "0")} <= table
@@ -95,7 +110,7 @@ def test_many_cells_are_summed_up_and_shown_on_demand(tmp_path: Path) -> None:
 
 
 def test_the_document_holds_all_cells_and_the_total() -> None:
-    invoke("run", "mwt+digits", *SMOKE)
+    invoke("run", "--in-process", "mwt+digits", *SMOKE)
     found = document("mwt+digits", "--seed", "0-1", "--set", "data.test_size=16")
     assert [one["done"] for one in found["cells"]] == [False, False]
     one = found["cells"][0]
