@@ -83,8 +83,12 @@ def held(records: Path) -> Iterator[dict[str, Any]]:
     for path in sorted((records / FOLDER).glob("*.*"), key=_number):
         if path.suffix[1:].isdigit():
             newest[path.name.rpartition(".")[0]] = path
+    now: float | None = None
     for path in newest.values():
-        if not _expired(path) and (about := _read(path)):
+        if now is None and _read(path).get("host") != socket.gethostname():
+            with contextlib.suppress(OSError):
+                now = clock(path.parent)
+        if not _expired(path, now) and (about := _read(path)):
             yield about
 
 
@@ -110,13 +114,14 @@ def _read(path: Path) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def _expired(path: Path) -> bool:
+def _expired(path: Path, now: float | None = None) -> bool:
+    """``now`` is the folder's time, asked for here if not given."""
     about = _read(path)
     if about.get("host") == socket.gethostname() and isinstance(about.get("pid"), int):
         since = born(about["pid"])
         return since is None or abs(since - float(about.get("born") or 0.0)) > CLOCK_MOVES_S
     try:
-        return clock(path.parent) - path.stat().st_mtime > EXPIRES_S
+        return (now or clock(path.parent)) - path.stat().st_mtime > EXPIRES_S
     except OSError:
         return False  # released meanwhile: look again later
 

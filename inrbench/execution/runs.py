@@ -72,7 +72,7 @@ class Run:
         try:
             return clock(self.folder) - self.path.stat().st_mtime <= EXPIRES_S
         except OSError:
-            return False
+            return self.path.exists()  # where the folder cannot be written nobody can tell
 
     def holder(self) -> dict[str, str]:
         """What a lease of this process says of the run."""

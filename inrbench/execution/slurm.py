@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 import shlex
 import shutil
 import sys
@@ -54,28 +55,34 @@ def run_on_slurm(
                 assert one.record is not None
                 waiting.records[number] = with_published(one.record, one.cell, options)
                 watch.done_before(number, one)
-        found = _at_work(options, open_cells)
-        waiting.take_up(found)
-        new = {number: one for number, one in open_cells.items() if number not in found}
-        if found:
-            jobs = listed(one.job for one in found.values())
-            watch.line(-1, f"in Slurm already: {counted(len(found), 'cell')}, jobs {jobs}")
-        if new:
-            run, submitted = _submit(new, options, settings)
-            waiting.take_up(submitted)
-            watch.line(-1, f"now in Slurm: {counted(len(submitted), 'cell')}, jobs {listed(run.about['jobs'])}")
-        if waiting.open and options.wait:
-            try:
-                waiting.wait()
-            except KeyboardInterrupt as error:
-                left = counted(len(waiting.open), "cell")
-                raise Interrupted(
-                    f"not waiting any more; in Slurm: {left}. The same command waits for them again, `inrbench status` "
-                    "shows them and `inrbench stop` ends them"
-                ) from error
-        elif waiting.open:
-            watch.line(-1, "the same command waits for them, `inrbench status` shows them, `inrbench stop` ends them")
+        try:
+            _run(waiting, open_cells, options, settings)
+        except KeyboardInterrupt as error:
+            left = counted(len(waiting.open), "cell")
+            raise Interrupted(
+                f"not waiting any more; in Slurm: {left}. The same command waits for them again, `inrbench status` "
+                "shows them and `inrbench stop` ends them"
+            ) from error
     return [waiting.records[number] for number in sorted(waiting.records)]
+
+
+def _run(waiting: Waiting, cells: dict[int, JobCell], options: Options, settings: SlurmSettings) -> None:
+    """Submit what no job is at, and wait for all."""
+    found = _at_work(options, cells)
+    waiting.take_up(found)
+    if found:
+        jobs = listed(one.job for one in found.values())
+        waiting.watch.line(-1, f"in Slurm already: {counted(len(found), 'cell')}, jobs {jobs}")
+    if new := {number: one for number, one in cells.items() if number not in found}:
+        run, submitted = _submit(new, options, settings)
+        waiting.take_up(submitted)
+        jobs = listed(run.about["jobs"])
+        waiting.watch.line(-1, f"now in Slurm: {counted(len(submitted), 'cell')}, jobs {jobs}")
+    if waiting.open and options.wait:
+        waiting.wait()
+    elif waiting.open:
+        words = "the same command waits for them, `inrbench status` shows them, `inrbench stop` ends them"
+        waiting.watch.line(-1, words)
 
 
 def _at_work(options: Options, cells: dict[int, JobCell]) -> dict[int, Awaited]:
@@ -112,6 +119,7 @@ def _submit(cells: dict[int, JobCell], options: Options, settings: SlurmSettings
             files = [f"{c}-{i}.json" for i in range(len(chunk))]
             for file, part in zip(files, chunk, strict=True):
                 more = {"minutes": settings.minutes, "delay_s": settings.delay_s, "requeue": settings.requeue}
+                run.renew()
                 write_job(run.files / file, [cells[number] for number in part], options, **more)
             jobs = _array(run, f"inrbench-{run.id}-{c}", [run.files / file for file in files], options, settings)
             about = {job: {"file": file, "cells": span} for job, file, span in zip(jobs, files, spans[c], strict=True)}
@@ -148,11 +156,13 @@ def _array(run: Run, name: str, files: Sequence[Path], options: Options, setting
         wckey=None,
         setup=settings.setup or None,
         srun_args=[f"--cpus-per-task={cpus}"],  # which srun does not take over from the job
-        additional_parameters={**more, **settings.sbatch},
+        additional_parameters={**more, **{key: value for key, value in settings.sbatch.items() if value is not False}},
     )
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        # what a job knows of itself is not for the jobs that it submits
+        apart = submitit.helpers.clean_env() if "SLURM_JOB_ID" in os.environ else contextlib.nullcontext()
+        with contextlib.redirect_stderr(said), apart:
             jobs = executor.map_array(run_job, [str(file) for file in files])
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         words = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -17,10 +17,10 @@ from inrbench.arrays import write_atomically
 from inrbench.data import OpenedData
 from inrbench.errors import BadData, Interrupted, OutOfMemory, RecordError, UsageError
 from inrbench.execution.cell import CRASH, TIMEOUT, described, died
-from inrbench.execution.leases import Lease
+from inrbench.execution.leases import Lease, clock
 from inrbench.execution.messages import cell_of, document_of, options_of, request_of
 from inrbench.execution.runs import Run, runs
-from inrbench.execution.slurm_queue import State, named, states
+from inrbench.execution.slurm_queue import State, counted, named, states
 from inrbench.keys import Codes
 from inrbench.records import file_stem, read_record
 from inrbench.runner import Options, Planned, with_record
@@ -91,8 +91,8 @@ def job_files(run: Run) -> dict[str, Path]:
     return {job: run.files / about["file"] for job, about in run.about["jobs"].items()}
 
 
-def live_jobs(run: Run) -> dict[str, State] | None:
-    """The jobs of a run that have not ended, with their states; None where Slurm does not answer.
+def jobs_of(run: Run) -> dict[str, State] | None:
+    """The jobs of a run with their states; None where Slurm does not answer.
 
     Where the process that submitted them died before it could write them down they are found by their names.
     """
@@ -104,7 +104,12 @@ def live_jobs(run: Run) -> dict[str, State] | None:
             for job in found:
                 index = int(job.partition("_")[2] or 0)
                 run.about["jobs"][job] = {"file": f"{chunk}-{index}.json", "cells": spans[index]}
-    known = states(list(run.about["jobs"]))
+    return states(list(run.about["jobs"]))
+
+
+def live_jobs(run: Run) -> dict[str, State] | None:
+    """Those that have not ended."""
+    known = jobs_of(run)
     return None if known is None else {job: state for job, state in known.items() if not state.ended}
 
 
@@ -116,14 +121,13 @@ def settle(records: Path) -> Iterator[str]:
     for run in list(runs(records)):
         if run.executor != "slurm" or run.alive:
             continue
-        live = live_jobs(run)
-        if live is None or live:
+        known = jobs_of(run)
+        if known is None or not all(state.ended for state in known.values()):
             continue
-        ended = states(list(run.about["jobs"])) or {}
-        concluded = [conclude(run, job, state) for job, state in ended.items()]
+        concluded = [conclude(run, job, state) for job, state in known.items()]
         if all(concluded):
             run.end()
-            yield f"run {run.id} has ended: {len(ended)} Slurm jobs, and nobody waited for them"
+            yield f"run {run.id} has ended: {counted(len(known), 'Slurm job')}, and nobody waited"
 
 
 def conclude(run: Run, job: str, state: State) -> bool:
@@ -159,6 +163,8 @@ def give_up(
     if not lease.take():
         return False
     try:
+        with contextlib.suppress(OSError):
+            clock(options.records)  # who writes into a shared folder sees what others have written there
         if one.outcome(options.records) is None:
             planned = one.planned(options)
             document = described(planned, options.threads or 1)

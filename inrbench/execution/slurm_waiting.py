@@ -20,11 +20,11 @@ from inrbench.runner import Options, Planned, with_published
 __all__ = ["Awaited", "Waiting"]
 
 LOOK_S = 0.5
-LEASES_S = 2.0
+LEASES_S = 5.0
 #: Between two questions to Slurm: first, and at most.
 ASK_S = (2.0, 30.0)
 #: How long a job must have ended before its cells are looked at: shared folders show files late.
-SETTLED_S = 3.0
+SETTLED_S = 5.0
 #: How long jobs may take to end after their last record.
 ENDING_S = 60.0
 

@@ -154,7 +154,7 @@ def test_a_run_that_nobody_waits_for_is_settled_when_its_jobs_have_ended(
         assert list(settle(tmp_path)) == []
         assert list(tmp_path.glob("*.json")) == []
         answers.pop(0)
-    assert list(settle(tmp_path)) == [f"run {run.id} has ended: 1 Slurm jobs, and nobody waited for them"]
+    assert list(settle(tmp_path)) == [f"run {run.id} has ended: 1 Slurm job, and nobody waited"]
     assert {record["status"] for record in map(read_record, tmp_path.glob("*.json"))} == {"crash"}
     assert not (tmp_path / ".runs").exists()
 
