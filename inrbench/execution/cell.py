@@ -48,11 +48,13 @@ def run_one(
 ) -> dict[str, Any]:
     """Run a cell in this process; it ends in a written record whatever it raises.
 
-    ``started`` is told what the record holds before any work. Raises RecordError where the record cannot be written.
+    ``started`` is told what the record holds before any work. Raises RecordError where the record cannot be written,
+    and Refused where the device is not there.
     """
     cell = one.cell
     hooks = registry()
     engine = engine_of(_backends(cell, options))
+    engine.resolve_device(one.device)  # it may have been chosen on another machine
     document = described(one, threads)
     document["machine"] |= engine.device_facts(one.device)
     started(document)

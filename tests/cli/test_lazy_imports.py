@@ -28,6 +28,8 @@ HELPED = (
     "compare",
     "gc",
     "verify",
+    "status",
+    "stop",
 )
 PROGRAM = """
 import runpy, sys
@@ -66,6 +68,10 @@ def test_help_loads_click_and_no_other_library(arguments: list[str]) -> None:
         ["show", "latent-meta-sgd"],
         ["show", "cifar10"],
         ["show", "mlp"],
+        ["list", "executors"],
+        ["show", "slurm"],
+        ["status", "--records", "."],
+        ["stop", "--records", "."],
         ["schema"],
     ],
     ids=" ".join,

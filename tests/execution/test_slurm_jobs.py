@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,9 @@ import pytest
 
 from inrbench.cells import resolve
 from inrbench.data import OpenedData
-from inrbench.errors import BadData, UsageError
+from inrbench.errors import BadData, Refused, UsageError
 from inrbench.execution import slurm, slurm_job, slurm_jobs
-from inrbench.execution.cell import described, died
+from inrbench.execution.cell import described, died, run_one
 from inrbench.execution.leases import Lease, born
 from inrbench.execution.runs import Run, begin, runs
 from inrbench.execution.slurm_job import OnNode, job_name, slots_here
@@ -25,6 +26,7 @@ from inrbench.execution.slurm_jobs import conclude, job_cell, live_jobs, read_jo
 from inrbench.execution.slurm_queue import State
 from inrbench.execution.slurm_settings import SlurmSettings
 from inrbench.execution.watch import Watch
+from inrbench.progress import Progress
 from inrbench.records import read_record
 from inrbench.runner import Options, Planned, with_record
 
@@ -274,6 +276,16 @@ def test_a_node_with_other_code_runs_nothing(tmp_path: Path, run: Run, monkeypat
     found = [read_record(path) for path in tmp_path.glob("*.json")]
     assert {(one["status"], one["key"]) for one in found} == {("refused", "f" * 64)}
     assert "its code or the versions of its packages are others on" in found[0]["reason"]
+
+
+def test_a_gpu_that_a_node_lacks_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    cell = resolve("mwt", "digits", profile="smoke")
+    one = with_record(cell, OpenedData("digits", {}, "c" * 64, True), "cuda:0", Options(tmp_path))
+    with pytest.raises(Refused, match="this machine has no CUDA device"):
+        run_one(one, Options(tmp_path), 1, threading.Event(), Progress(quiet=True))
 
 
 def test_python_starts_in_jobs_as_it_did_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
