@@ -16,9 +16,9 @@ pytestmark = pytest.mark.cells
 
 #: Cells with training of a few seconds: PyTorch, JAX, and JAX read by PyTorch.
 CELLS = {
-    "torch": ("mwt+digits", "--set", "fitter.train.steps=400"),
-    "jax": ("functa+digits", "--set", "fitter.train.steps=400", "--set", "reader=null"),
-    "both": ("functa+digits", "--set", "fitter.train.steps=200", "--set", "reader.train.steps=400"),
+    "torch": ("mwt+digits", "--set", "fitter.train.steps=800"),
+    "jax": ("functa+digits", "--set", "fitter.train.steps=4000", "--set", "reader=null"),
+    "both": ("functa+digits", "--set", "fitter.train.steps=2000", "--set", "reader.train.steps=400"),
 }
 
 
@@ -33,7 +33,7 @@ def test_a_killed_cell_ends_as_one_left_alone(place: Any, framework: str) -> Non
     went_on = 0
     kills = 0
     while kills < 3:
-        process = place.start(*command, "--checkpoint-every", "0.02s", "--records", "killed")
+        process = place.start(*command, "--checkpoint-every", "0.1s", "--records", "killed")
         until = time.monotonic() + 120.0
         while not list((place.folder / "cache").rglob("*.checkpoint.safetensors")) and time.monotonic() < until:
             assert process.poll() is None, "it ended before it was killed"
