@@ -132,7 +132,9 @@ def _submit(cells: dict[int, JobCell], options: Options, settings: SlurmSettings
         if not taken:
             run.end()
             raise
-        sys.stderr.write(f"{error}; {len(cells) - len(taken)} cells are left, the same command submits them later\n")
+        left = len(cells) - len(taken)
+        verb = "is" if left == 1 else "are"
+        sys.stderr.write(f"{error}; {counted(left, 'cell')} {verb} left, the same command submits them later\n")
     return run, taken
 
 

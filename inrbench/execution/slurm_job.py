@@ -83,7 +83,9 @@ class OnNode(Supervisor):
         early = self.ends is not None and self.ends - time.time() > self.delay_s + EARLY_S
         up = self.ends is not None and self.ends - time.time() <= self.delay_s
         if self.stops == 0:
-            if up or (number == signal.SIGUSR2 and not early):
+            if self.listed is not None and self.listed.asked():
+                self.because = None  # `inrbench stop`, which cancels jobs too
+            elif up or (number == signal.SIGUSR2 and not early):
                 self.because = (TIMEOUT, f"Slurm job {job_name()} reached its time limit")
             elif number == signal.SIGUSR2:
                 self.because = (Interrupted.status, f"Slurm job {job_name()} was preempted")

@@ -246,6 +246,14 @@ def test_why_slurm_ends_a_job_is_told_by_signal_and_time(
     assert node.grace_s <= grace
 
 
+def test_a_job_that_inrbench_cancels_is_just_stopped(tmp_path: Path) -> None:
+    node = on_node(tmp_path, minutes=10)
+    assert node.listed is not None
+    node.listed.ask("stop")
+    node.signalled(signal.SIGTERM, None)
+    assert (node.stops, node.because) == (1, None)
+
+
 def test_the_end_of_a_job_is_what_slurm_says_else_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     assert on_node(tmp_path, 0).ends is None
@@ -286,6 +294,58 @@ def test_a_gpu_that_a_node_lacks_is_refused(tmp_path: Path) -> None:
     one = with_record(cell, OpenedData("digits", {}, "c" * 64, True), "cuda:0", Options(tmp_path))
     with pytest.raises(Refused, match="this machine has no CUDA device"):
         run_one(one, Options(tmp_path), 1, threading.Event(), Progress(quiet=True))
+
+
+def arrays(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> list[Any]:
+    """Slurm takes arrays of two jobs, or refuses; gives the calls."""
+    called: list[Any] = []
+
+    def array(run: Run, name: str, files: list[Path], options: Options, settings: Any) -> list[str]:
+        called.append((name.removeprefix(f"inrbench-{run.id}-"), [file.name for file in files]))
+        answer = answers[len(called) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return list(answer)
+
+    monkeypatch.setattr(slurm, "max_array", lambda: 2)
+    monkeypatch.setattr(slurm, "_array", array)
+    return called
+
+
+def test_cells_are_packed_into_jobs_and_jobs_into_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = arrays(monkeypatch, [["30_0", "30_1"], ["31"]])
+    options = Options(tmp_path)
+    cells = {number: job_cell(planned(tmp_path, number), options) for number in (3, 4, 5, 6, 7)}
+    made, taken = slurm._submit(cells, options, SlurmSettings(cells=2, time="90s"))
+    assert called == [("0", ["0-0.json", "0-1.json"]), ("1", ["1-0.json"])]
+    assert {number: one.job for number, one in taken.items()} == {3: "30_0", 4: "30_0", 5: "30_1", 6: "30_1", 7: "31"}
+    (run,) = runs(tmp_path)
+    assert run.id == made.id
+    for job, about in run.about["jobs"].items():
+        in_job, _, document = read_job(run.files / about["file"])
+        first, count = about["cells"]
+        assert [one.stem for one in in_job] == run.about["cells"][first : first + count]
+        assert [one.stem for one in in_job] == [one.cell.stem for one in taken.values() if one.job == job]
+        assert (document["minutes"], document["delay_s"], document["requeue"]) == (2, 20, True)
+    assert run.about["chunks"] == [[[0, 2], [2, 2]], [[4, 1]]]
+
+
+def test_what_slurm_does_not_take_is_left_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = Options(tmp_path)
+    cells = {number: job_cell(planned(tmp_path, number), options) for number in range(3)}
+    arrays(monkeypatch, [["30_0", "30_1"], Refused("Slurm refuses the jobs: too many")])
+    _, taken = slurm._submit(cells, options, SlurmSettings())
+    assert list(taken) == [0, 1]
+    said = "Slurm refuses the jobs: too many; 1 cells are left, the same command submits them later\n"
+    assert capsys.readouterr().err == said.replace("1 cells are", "1 cell is")
+    for run in runs(tmp_path):
+        run.end()
+    arrays(monkeypatch, [Refused("Slurm refuses the jobs: no such partition")])
+    with pytest.raises(Refused, match="no such partition"):
+        slurm._submit(cells, options, SlurmSettings())
+    assert not (tmp_path / ".runs").exists()
 
 
 def test_python_starts_in_jobs_as_it_did_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
