@@ -52,7 +52,9 @@ def slurm() -> Iterator[None]:
     if not TOOL.is_file() or os.getuid() != 0:
         pytest.skip("needs Slurm: sinfo finds none, and there is no tool here that could start one as root")
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}  # it counts cores
-    subprocess.run([str(TOOL)], check=True, env=environment, capture_output=True, timeout=300)
+    done = subprocess.run([str(TOOL)], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:  # it has packages to install, from a mirror that must be reached
+        pytest.skip(f"needs Slurm, which could not be started here: {done.stderr.strip()[-200:]}")
     yield
     subprocess.run([str(TOOL.with_name("stop-slurm"))], check=True)
 
