@@ -324,8 +324,8 @@ def test_the_strangers_parts_work_on_neural_data_sets_as_the_guide_says(
         (
             "ridge-means+bars",
             ["reader=weight-transformer"],
-            r"reader 'weight-transformer' reads weights, but fitter 'ridge' gives 'latent'; readers of 'latent': "
-            r"class-means, .*\bmlp\b",
+            r"reader 'weight-transformer' reads weights, but fitter 'ridge' gives latent; "
+            r"readers of latent that tell classes: class-means, .*\bmlp\b",
         ),
     ],
 )

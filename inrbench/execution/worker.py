@@ -56,7 +56,8 @@ def work(job: Job, pipe: int, born: float) -> int:
             voice.say(stale=True)
             return 0
     except BaseException as error:
-        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
         voice.say(failed=f"{type(error).__name__}: {error}", status=getattr(error, "status", "crash"))
         return 1
     voice.say(recorded=record["status"])

@@ -23,7 +23,7 @@ from inrbench import cell_run, tracking
 from inrbench.cli import main
 inner_run, inner_log = cell_run.CellRun.__init__, cell_run.CellRun.log
 def init(self, *arguments, **options):
-    inner_run(self, *arguments, **options, checkpoint_every_s=0.0)
+    inner_run(self, *arguments, **{**options, "checkpoint_every_s": 0.0})
 def log(self, step, **values):
     inner_log(self, step, **values)
     if str(step) == os.environ.get("KILL_AT"):
@@ -95,6 +95,7 @@ def test_a_tracked_cell_is_its_record_and_only_where_it_is_asked_for(tmp_path: P
 def test_a_killed_cell_goes_on_in_its_folder(tmp_path: Path) -> None:
     place, records = tmp_path / "tb", tmp_path / "records"
     cell = ("run", "mwt+digits", "--profile", "smoke", "--device", "cpu", "--threads", "1", "--records", records)
+    cell = (*cell, "--in-process")  # where what is put in the place of the log works
     variables = {"INRBENCH_TENSORBOARD": str(place), "INRBENCH_CACHE": str(tmp_path / "cache")}
     killed = inrbench(*cell, program=KILLED, KILL_AT="7", **variables)
     assert killed.returncode == -signal.SIGKILL
