@@ -6,6 +6,7 @@ names, else ../shared/tools/start-slurm, as root.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -34,6 +35,7 @@ SWEEP = [str(ROOT / "leaderboards" / "quick.yaml")] if WHOLE else ["pixels,mwt+d
 SLURM = ("--executor", "slurm", "--with", "time=10m", "--threads", "1")
 
 
+@functools.cache
 def works() -> bool:
     """Whether a node takes jobs."""
     if shutil.which("sinfo") is None:
@@ -75,7 +77,7 @@ def call(place: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What ``what`` gives, as soon as it gives something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
