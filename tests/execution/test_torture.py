@@ -26,7 +26,7 @@ from inrbench.records import read_record, vectors_of
 
 pytestmark = pytest.mark.cells
 
-CELLS = int(os.environ.get("INRBENCH_TORTURE", "40"))
+CELLS = int(os.environ.get("INRBENCH_TORTURE", "20"))
 #: What a cell's deed leaves; a test of its own says so of each.
 STATUS = {
     "nothing": "ok",
