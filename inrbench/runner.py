@@ -244,6 +244,11 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
+def before(record: Mapping[str, Any]) -> str:
+    """Why a cell with this record is not run now."""
+    return "done before" if record["status"] == "ok" else f"left as it is, {record['status']}: {record['reason']}"
+
+
 def summary(record: Mapping[str, Any]) -> str:
     """One line on how a cell ended."""
     spent = duration(record["costs"]["total_s"])

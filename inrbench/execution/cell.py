@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from inrbench.cells import Built, Cell
     from inrbench.runner import Options, Planned
 
-__all__ = ["CRASH", "TIMEOUT", "described", "died", "run_one"]
+__all__ = ["CRASH", "TAIL_LINES", "TIMEOUT", "described", "died", "run_one", "tail"]
 
 #: Statuses of cells whose process did not end by itself as it should.
 CRASH, TIMEOUT = "crash", "timeout"
 LOGGED_POINTS = 50
+TAIL_LINES, TAIL_BYTES = 40, 2**14
 STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
 
 
@@ -125,6 +126,16 @@ def died(
     record = read_record(write_record(folder, whole))
     registry().notify("inrbench_cell_finished", record=record)
     return record
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
+    """The last lines of a log; none where there is no log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []
 
 
 def described(one: Planned, threads: int) -> dict[str, Any]:

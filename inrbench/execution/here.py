@@ -10,7 +10,7 @@ from inrbench.cell_run import stop_on_signals
 from inrbench.errors import Interrupted
 from inrbench.execution.cell import run_one
 from inrbench.progress import Progress
-from inrbench.runner import QUICKER, Options, Planned, num_threads, summary, title, to_do, with_published
+from inrbench.runner import QUICKER, Options, Planned, before, num_threads, summary, title, to_do, with_published
 
 __all__ = ["run_here"]
 
@@ -25,7 +25,7 @@ def run_here(
         for number, one in enumerate(planned, 1):
             if not to_do(one, options):
                 assert one.record is not None
-                report(f"{title(one, number, len(planned))}: done before")
+                report(f"{title(one, number, len(planned))}: {before(one.record)}")
                 records.append(with_published(one.record, one.cell, options))
                 continue
             report(title(one, number, len(planned)))

@@ -54,7 +54,7 @@ def run_on_slurm(
             else:
                 assert one.record is not None
                 waiting.records[number] = with_published(one.record, one.cell, options)
-                watch.done_before(number, one)
+                watch.done_before(number, one.record)
         try:
             _run(waiting, open_cells, options, settings)
         except KeyboardInterrupt as error:

@@ -16,7 +16,7 @@ from typing import Any
 from inrbench.arrays import write_atomically
 from inrbench.data import OpenedData
 from inrbench.errors import BadData, Interrupted, OutOfMemory, RecordError, UsageError
-from inrbench.execution.cell import CRASH, TIMEOUT, described, died
+from inrbench.execution.cell import CRASH, TAIL_LINES, TIMEOUT, described, died, tail
 from inrbench.execution.leases import Lease, clock
 from inrbench.execution.messages import cell_of, document_of, options_of, request_of
 from inrbench.execution.runs import Run, runs
@@ -26,9 +26,6 @@ from inrbench.records import file_stem, read_record
 from inrbench.runner import Options, Planned, with_record
 
 __all__ = ["JobCell", "conclude", "give_up", "job_cell", "job_files", "live_jobs", "read_job", "settle", "write_job"]
-
-TAIL_LINES = 40
-TAIL_BYTES = 2**14
 
 
 @dataclass(frozen=True)
@@ -199,13 +196,5 @@ def _said(job: str, state: State) -> tuple[str, str]:
 
 def _tail(folder: Path, job: str) -> list[str]:
     """The last lines that a job wrote."""
-    lines: list[str] = []
-    for suffix in ("out", "err"):
-        try:
-            with (folder / f"{job}_0_log.{suffix}").open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - TAIL_BYTES))
-                lines += file.read().decode(errors="replace").splitlines()[-TAIL_LINES // 2 :]
-        except OSError:
-            continue
-    return lines
+    logs = (folder / f"{job}_0_log.{suffix}" for suffix in ("out", "err"))
+    return [line for log in logs for line in tail(log, TAIL_LINES // 2)]

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from inrbench.errors import Interrupted, OutOfMemory, RecordError
-from inrbench.execution.cell import CRASH, TIMEOUT, described, died
+from inrbench.execution.cell import CRASH, TIMEOUT, described, died, tail
 from inrbench.execution.keepers import Handle, shared
 from inrbench.execution.leases import FOLDER, Lease
 from inrbench.execution.messages import Job, document_of, request_of
@@ -29,7 +29,6 @@ from inrbench.runner import Options, Planned, existing, to_do, with_published
 __all__ = ["Slot", "Supervisor"]
 
 LOGS = ".logs"
-TAIL_LINES = 40
 LOOK_AGAIN_S = 2.0
 HEED_EVERY_S = 2.0
 MEMORY_EVERY_S = 0.25
@@ -98,7 +97,7 @@ class Supervisor:
             else:
                 assert one.record is not None
                 self.records[number] = with_published(one.record, one.cell, self.options)
-                self.watch.done_before(number, one)
+                self.watch.done_before(number, one.record)
         try:
             with self._signals():
                 while self.running or ((self.waiting or self.elsewhere) and not self.stops):
@@ -129,10 +128,10 @@ class Supervisor:
                 self.elsewhere.append(number)
                 continue
             found = existing(one, self.options)
-            if found is not None and found["status"] == "ok" and (one.record is None or found != one.record):
-                lease.release()  # another run finished it since it was planned
+            if found is not None and found != one.record and found["status"] != Interrupted.status:
+                lease.release()  # another run has come to its end since it was planned
                 self.records[number] = with_published(found, one.cell, self.options)
-                self.watch.done_before(number, one)
+                self.watch.done_before(number, found)
                 continue
             self._send(number, one, self.free.pop(0), lease)
 
@@ -171,17 +170,15 @@ class Supervisor:
 
     def _listen(self) -> None:
         """Take in what keepers and cells say, for up to a fraction of a second."""
-        selector = selectors.DefaultSelector()
-        handles = {running.keeper for running in self.running.values()}
-        for handle in handles:
-            selector.register(handle.connection, selectors.EVENT_READ, handle)
-        if not handles:
+        if not self.running:
             time.sleep(0.05)
             return
-        for key, _ in selector.select(timeout=0.1):
-            for message in key.data.read():
-                self._take(message)
-        selector.close()
+        with selectors.DefaultSelector() as selector:
+            for handle in {running.keeper for running in self.running.values()}:
+                selector.register(handle.connection, selectors.EVENT_READ, handle)
+            for key, _ in selector.select(timeout=0.1):
+                for message in key.data.read():
+                    self._take(message)
         for handle in {running.keeper for running in self.running.values()}:
             if not handle.alive:
                 self._lost(handle)
@@ -367,16 +364,6 @@ def _cause(running: Running, status: int) -> tuple[str, str]:
             return OutOfMemory.status, "killed by the system, which had no memory left"
         return CRASH, f"its process was killed by signal {number} ({name})"
     return CRASH, f"its process ended with exit status {os.WEXITSTATUS(status)} and left no record"
-
-
-def tail(log: Path) -> list[str]:
-    """The last lines of a log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 2**14))
-            return file.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
-    except OSError:
-        return []
 
 
 def resident_bytes(pid: int) -> int:

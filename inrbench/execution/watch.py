@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from inrbench.progress import duration
-from inrbench.runner import Planned, summary, title
+from inrbench.runner import Planned, before, summary, title
 
 __all__ = ["Table", "Watch", "watch_of"]
 
@@ -34,10 +34,10 @@ class Watch:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
-    def done_before(self, number: int, one: Planned) -> None:
+    def done_before(self, number: int, record: Mapping[str, Any]) -> None:
         """A cell that has its record already."""
         self.before += 1
-        self.report(f"{self._title(number)}: done before")
+        self.report(f"{self._title(number)}: {before(record)}")
 
     def started(self, number: int, one: Planned) -> None:
         """A cell's process was asked for."""

@@ -140,7 +140,10 @@ def test_failures_are_run_again_unless_told_otherwise(place: Any) -> None:
     mark.unlink()
     assert place.run(*arguments).returncode == 1
     assert place.record()["attempt"] == 2
-    assert place.run(*arguments, "--retry", "none").returncode == 1
+    left = place.run(*arguments, "--retry", "none")
+    assert left.returncode == 1
+    assert "left as it is, crash: its process was killed by signal 11" in left.stdout
+    assert "done before" not in left.stdout
     assert place.run(*arguments, "--retry", "crash").returncode == 0
     assert place.record()["status"] == "ok"
 

@@ -39,6 +39,16 @@ def test_a_sweep_started_twice_at_once_runs_each_cell_once(place: Any) -> None:
     assert all(out.count("done before") + own == 10 for own, (out, _) in zip(ran, said, strict=True))
 
 
+def test_a_cell_that_fails_in_one_of_two_runs_is_not_run_again_by_the_other(place: Any) -> None:
+    sweep(place, 6, seconds=0.3, does="raise")
+    both = [place.start("sweep.yaml") for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [1, 1], said
+    assert sum(out.count("crash after") for out, _ in said) == 6
+    assert sum(out.count("left as it is, crash: RuntimeError: a bug in line 7") for out, _ in said) == 6
+    assert {record["attempt"] for record in place.records().values()} == {1}
+
+
 def test_a_run_takes_over_what_another_one_left(place: Any) -> None:
     sweep(place, 2, seconds=2.0)
     first = place.start("sweep.yaml")
