@@ -16,7 +16,9 @@ nox.options.sessions = ["tests", "lint", "types", "cells"]
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["inrbench", *(str(next(folder.glob("inrbench_*")).relative_to(ROOT)) for folder in PLUGINS)]
-TESTING = ["pytest", "pytest-timeout", "hypothesis", "jaxtyping", "beartype"]
+TESTING = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jaxtyping", "beartype"]
+#: A process for each core, one file of tests at a time in each.
+PARALLEL = ("-n", "logical", "--maxprocesses", "8", "--dist", "loadfile")
 
 #: Neural data sets of `digits` that `readers` makes, at profile laptop: weights of one shape, latents, pixels.
 FITS = {
@@ -73,14 +75,14 @@ def table(session: nox.Session, name: str) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests: everything but whole cells."""
     install(session, *TESTING)
-    session.run("pytest", "-m", "not cells", *session.posargs)
+    session.run("pytest", *PARALLEL, "-m", "not cells", *session.posargs)
 
 
 @nox.session
 def cells(session: nox.Session) -> None:
     """The slow tests: whole cells at the `smoke` profile, packages built and installed into empty environments."""
     install(session, *TESTING)
-    session.run("pytest", "-m", "cells", *session.posargs)
+    session.run("pytest", *PARALLEL, "-m", "cells", *session.posargs)
 
 
 @nox.session
@@ -115,7 +117,7 @@ def minimums(session: nox.Session) -> None:
     file = Path(session.create_tmp()) / "minimums.txt"
     file.write_text("\n".join([*kept, *(f"{name}=={version}" for name, version in sorted(lowest.items()))]) + "\n")
     install(session, *TESTING, constraints=str(file))
-    session.run("pytest", "-m", "not cells", *session.posargs)
+    session.run("pytest", *PARALLEL, "-m", "not cells", *session.posargs)
 
 
 @nox.session
