@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -52,6 +52,15 @@ class Place:
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
+
+    @staticmethod
+    def line(stream: IO[str] | None) -> str:
+        """The next line of a process's output, and no more: what is read ahead would be lost to `communicate`."""
+        assert stream is not None
+        read = b""
+        while not read.endswith(b"\n") and (byte := os.read(stream.fileno(), 1)):
+            read += byte
+        return read.decode()
 
     def run(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         """``inrbench run ARGUMENTS``, to its end."""

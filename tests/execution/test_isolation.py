@@ -100,8 +100,7 @@ def test_without_their_supervisor_cells_end_and_a_second_run_finishes(place: Any
 def test_an_interrupt_checkpoints_and_the_same_command_goes_on(place: Any) -> None:
     arguments = ["trouble+dots", *place.settings(steps=100, seconds=0.05)]
     process = place.start(*arguments)
-    assert process.stdout is not None
-    process.stdout.readline()
+    place.line(process.stdout)
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -118,8 +117,7 @@ def test_an_interrupt_checkpoints_and_the_same_command_goes_on(place: Any) -> No
 
 def test_a_second_interrupt_stops_at_once(place: Any) -> None:
     process = place.start("trouble+dots", *place.settings(does="hang"))
-    assert process.stdout is not None
-    process.stdout.readline()
+    place.line(process.stdout)
     time.sleep(2.0)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -166,8 +164,7 @@ def test_code_that_is_edited_while_a_sweep_runs_is_never_recorded_under_the_wron
     }
     (place.folder / "sweep.yaml").write_text(json.dumps(sweep))
     process = place.start("sweep.yaml")
-    assert process.stdout is not None
-    process.stdout.readline()
+    place.line(process.stdout)
     time.sleep(1.5)
     code = place.plugin / "inrbench_trouble" / "code.py"
     code.write_text(code.read_text().replace("off = 0.01", "off = 0.5"))

@@ -229,7 +229,7 @@ def test_jobs_outlive_the_command_that_submitted_them(cluster: Any) -> None:
     first.communicate()
     for number, said in ((signal.SIGINT, "error: not waiting any more; in Slurm: 2 cells"), (0, "the same command")):
         again = cluster.start(*arguments, *([] if number else ["--no-wait"]))
-        assert "in Slurm already: 2 cells" in again.stderr.readline()
+        assert "in Slurm already: 2 cells" in cluster.line(again.stderr)
         again.send_signal(number)
         _, err = again.communicate(timeout=60)
         assert again.returncode == (130 if number else 0)
@@ -244,8 +244,7 @@ def test_jobs_outlive_the_command_that_submitted_them(cluster: Any) -> None:
     shown = call(cluster, "status").stdout
     assert f"Slurm job {lease['job']} on" in shown
     waiting = cluster.start(*arguments)
-    assert waiting.stderr is not None
-    assert "in Slurm already: 2 cells" in waiting.stderr.readline()
+    assert "in Slurm already: 2 cells" in cluster.line(waiting.stderr)
     stopped = call(cluster, "stop")
     assert stopped.returncode == 0
     assert "1 job asked to stop, 1 job that waited cancelled" in stopped.stdout

@@ -52,7 +52,7 @@ def test_a_cell_that_fails_in_one_of_two_runs_is_not_run_again_by_the_other(plac
 def test_a_run_takes_over_what_another_one_left(place: Any) -> None:
     sweep(place, 2, seconds=2.0)
     first = place.start("sweep.yaml")
-    first.stdout.readline()
+    place.line(first.stdout)
     time.sleep(2.0)
     second = place.start("sweep.yaml")
     time.sleep(1.5)
