@@ -16,11 +16,19 @@ SIREN_CITATION = """@inproceedings{sitzmann2020siren,
   booktitle = {NeurIPS},
   year      = {2020}
 }"""
+FOURIER_SOURCE = "Tancik et al., Fourier Features Let Networks Learn High Frequency Functions, arXiv 2006.10739"
+FOURIER_CITATION = """@inproceedings{tancik2020fourier,
+  author    = {Tancik, Matthew and Srinivasan, Pratul P. and Mildenhall, Ben and Fridovich-Keil, Sara and
+               Raghavan, Nithin and Singhal, Utkarsh and Ramamoorthi, Ravi and Barron, Jonathan T. and Ng, Ren},
+  title     = {Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains},
+  booktitle = {NeurIPS},
+  year      = {2020}
+}"""
 
 
 @hookimpl
 def inrbench_inrs() -> list[Plugin]:
-    """SIREN in PyTorch and in Equinox."""
+    """SIREN in PyTorch and in Equinox; ReLU layers behind Fourier features."""
     torch = Plugin(
         kind="inr",
         api_version=1,
@@ -33,7 +41,19 @@ def inrbench_inrs() -> list[Plugin]:
         source=SIREN_SOURCE,
         citation=SIREN_CITATION,
     )
-    return [torch, replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren")]
+    fourier = Plugin(
+        kind="inr",
+        api_version=1,
+        name="relu-fourier",
+        summary="ReLU layers behind Fourier features of the coordinates, at fixed frequencies",
+        backend="torch",
+        target="inrbench_fields.relu_fourier:ReluFourier",
+        settings="inrbench_fields.settings:ReluFourierSettings",
+        takes=("grid", "points"),
+        source=FOURIER_SOURCE,
+        citation=FOURIER_CITATION,
+    )
+    return [torch, replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren"), fourier]
 
 
 @hookimpl

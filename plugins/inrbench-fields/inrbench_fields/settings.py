@@ -6,7 +6,7 @@ from typing import Literal
 
 from inrbench.settings import Settings, setting
 
-__all__ = ["GradientDescentSettings", "SirenSettings"]
+__all__ = ["GradientDescentSettings", "ReluFourierSettings", "SirenSettings"]
 
 
 class SirenSettings(Settings):
@@ -27,6 +27,16 @@ class SirenSettings(Settings):
     values: Literal["unit", "symmetric"] = setting(
         "symmetric", "the output's range: the data's own unit ([0, 1] for images), or [-1, 1]"
     )
+
+
+class ReluFourierSettings(Settings):
+    """``depth`` + 2 linear layers: features → width, ``depth`` times width → width, width → channels."""
+
+    width: int = setting(256, "neurons in a ReLU layer", ge=1)
+    depth: int = setting(3, "ReLU layers width → width behind the first", ge=0)
+    frequencies: int = setting(64, "frequencies of each coordinate, each with a cosine and a sine", ge=1)
+    highest: float = setting(1024.0, "the highest frequency; they are spaced from 1 to it in equal ratios", ge=1.0)
+    output_offset: float = setting(0.5, "added to the output layer's values, which are in the data's own unit")
 
 
 class GradientDescentSettings(Settings):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inrbench.signals import SignalSpec
 from inrbench_fields import siren_gradient
+from inrbench_fields.linear import affine, uniform
 from inrbench_fields.settings import SirenSettings
 
 __all__ = ["Siren"]
@@ -42,15 +43,15 @@ class Siren:
         settings, arrays = self.settings, {}
         for i, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
             bound = 1.0 / fan_in if i == 0 else math.sqrt(6.0 / fan_in) / settings.omega_hidden
-            arrays[f"layers.{i}.weight"] = _uniform(bound, generator, fan_out, fan_in)
+            arrays[f"layers.{i}.weight"] = uniform(bound, generator, fan_out, fan_in)
             bias_bound = 0.0 if settings.bias_init == "zero" else 1.0 / math.sqrt(fan_in)
-            arrays[f"layers.{i}.bias"] = _uniform(bias_bound, generator, fan_out)
+            arrays[f"layers.{i}.bias"] = uniform(bias_bound, generator, fan_out)
         width = self.sizes[-1]
         bound = math.sqrt(6.0 / width) / settings.omega_hidden
         default = 1.0 / math.sqrt(width)
         weight_bound = bound if settings.output_init == "siren" else default
-        arrays["output.weight"] = _uniform(weight_bound, generator, self.channels, width)
-        arrays["output.bias"] = _uniform(default, generator, self.channels)
+        arrays["output.weight"] = uniform(weight_bound, generator, self.channels, width)
+        arrays["output.bias"] = uniform(default, generator, self.channels)
         if settings.output_scale is not None:
             arrays["output.scale"] = torch.full((self.channels,), settings.output_scale)
         return arrays
@@ -61,9 +62,9 @@ class Siren:
         """The output at ``coords`` for every signal; arrays without signals in front are shared by all."""
         hidden = self._placed(coords)
         for i, omega in enumerate(self._omegas()):
-            before = _affine(hidden, arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"])
+            before = affine(hidden, arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"])
             hidden = torch.sin(before if omega == 1.0 else omega * before)
-        output = _affine(hidden, arrays["output.weight"], arrays["output.bias"])
+        output = affine(hidden, arrays["output.weight"], arrays["output.bias"])
         scale = arrays.get("output.scale")
         return output if scale is None else output * scale.unsqueeze(-2)
 
@@ -160,20 +161,3 @@ class Siren:
 
 def _times(omega: float, array: Tensor) -> Tensor:
     return array if omega == 1.0 else omega * array
-
-
-def _affine(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """W h + b; each of weight [out, in], bias [out] and hidden [points, in] is shared, or has signals in front."""
-    if bias.dim() == 2:
-        bias = bias[:, None]
-    if weight.dim() == 2:
-        if bias.dim() == 1:
-            return torch.nn.functional.linear(hidden, weight, bias)
-        return torch.nn.functional.linear(hidden, weight) + bias
-    if hidden.dim() == 2:
-        hidden = hidden.expand(len(weight), -1, -1)
-    return torch.baddbmm(bias, hidden, weight.mT)
-
-
-def _uniform(bound: float, generator: torch.Generator, *shape: int) -> Tensor:
-    return (2.0 * torch.rand(shape, generator=generator) - 1.0) * bound
