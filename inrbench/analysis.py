@@ -20,7 +20,7 @@ from inrbench.registry import Registry, registry
 from inrbench.representations import Representations
 from inrbench.selection import INDEX_SEED
 from inrbench.settings import Settings, load_target, merge, validated
-from inrbench.signals import Signals
+from inrbench.signals import EpisodicSignals, Signals, num_signals
 
 if TYPE_CHECKING:
     from inrbench.artefact import Artefact
@@ -79,7 +79,15 @@ class Context:
 
     def signals(self, rows: Representations) -> Signals:
         """The signals of ``rows``, from the data that the neural data set was made of."""
-        for signals in self._data.values():
+        for split in self._data.values():
+            signals = split
+            if self.split == "validation" and isinstance(split, EpisodicSignals):
+                signals = split.as_episodes()
+            if num_signals(signals) < len(signals):
+                raise Refused(
+                    f"{self.artefact.folder} lists signals as several episodes, and which of them a row stands for is "
+                    "not kept: data.episodes=1 has one of each"
+                )
             order = np.argsort(signals.ids, kind="stable")
             found = order[np.minimum(np.searchsorted(signals.ids, rows.ids, sorter=order), len(order) - 1)]
             if np.array_equal(signals.ids[found], rows.ids):

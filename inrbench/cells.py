@@ -124,6 +124,12 @@ class Cell:
             fitter = cast(Fitter, _target(self.plugins["fitter"])(self.settings["fitter"], spec, inr))
         reader = None
         if self.plugins["reader"] is not None:
+            if "classes" in self.plugins["reader"].gives and spec.num_classes is None:
+                alone = "--set reader=null" + (" --set joint=null" if self.joint is not None else "")
+                raise Refused(
+                    f"reader {self.plugins['reader'].name!r} tells classes, and data set {self.dataset!r} has none; "
+                    f"{alone} scores the representations alone"
+                )
             reader = cast(Reader, _target(self.plugins["reader"])(self.settings["reader"], fitter.layout, spec))
             reason = reader.refuses(fitter.layout)
             if reason is None and "classes" in self.plugins["reader"].gives and not isinstance(reader, Classifier):
@@ -236,7 +242,7 @@ def _plugin(known: Registry, part: str, tree: Mapping[str, Any], backend: str | 
             return None
         stray = f"; settings were given for it: {', '.join(value)}" if value else ""
         names = [plugin.name for plugin in known.all(cast(Any, part))]
-        raise BadSetting(f"no {part} is chosen{stray}; say --set {part}=NAME with one of: {', '.join(names)}")
+        raise BadSetting(f"no {part} is chosen{stray}; say --set {part}=NAME with one of: {_names(names)}")
     if not isinstance(value, Mapping):
         raise BadSetting(f"setting {part!r} takes a name, as in --set {part}=NAME; given: {value!r}")
     return cast(Plugin, known.find(cast(Any, part), str(value["name"]), backend=value.get("backend") or backend))
@@ -258,6 +264,13 @@ def _check_fit(plugins: Mapping[str, Plugin | None], tree: Mapping[str, Any], kn
         raise Refused(
             f"fitter {fitter.name!r} takes {_names(fitter.takes)}, but data set {data.name!r} gives {given}; "
             f"fitters that take {given}: {_names(fitting)}"
+        )
+    if inr is not None and data.gives and inr.takes and not inr.reads(*data.gives):
+        given = _names(data.gives)
+        fitting = [one.name for one in known.all("inr") if one.reads(*data.gives) and one.backend == fitter.backend]
+        raise Refused(
+            f"INR {inr.name!r} takes {_names(inr.takes)}, but data set {data.name!r} gives {given}; INRs that take "
+            f"{given}: {_names(fitting)}"
         )
     if inr is not None and inr.backend != fitter.backend:
         raise Refused(f"INR {inr.name!r} is {inr.backend}, but fitter {fitter.name!r} is {fitter.backend}")
@@ -289,4 +302,5 @@ def _check_fit(plugins: Mapping[str, Plugin | None], tree: Mapping[str, Any], kn
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none installed"
+    """Each once: twins of two backends share a name."""
+    return ", ".join(dict.fromkeys(names)) or "none installed"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -80,11 +81,21 @@ class Rays:
     background: float
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """(views, height, width)."""
+        return tuple(self.origins.shape[:-1])
+
+    @property
     def num_points(self) -> int:
         """Rays in all."""
-        return int(np.prod(self.origins.shape[:-1]))
+        return prod(self.shape)
 
     coord_dim = 3
+
+    def by_view(self) -> Iterator[Rays]:
+        """The rays of each view alone, as a domain of one view."""
+        for i in range(len(self.origins)):
+            yield replace(self, origins=self.origins[i : i + 1], directions=self.directions[i : i + 1])
 
 
 Domain = Grid | Points | Rays

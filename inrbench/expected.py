@@ -178,7 +178,7 @@ def _seconds(record: Record, one: Foreseen, name: str) -> float:
         flops = {"fit_s": size.fit_flops, "read_s": size.reader_flops}.get(name)
         cost = {"fit_s": "fit_flops_per_signal", "read_s": "read_flops_per_signal"}.get(name, "")
         here = [float(counts.scored) if counts else None, flops]
-        there = [facts.get("scored_signals"), costs.get(cost)]
+        there = [facts.get("scored_episodes", facts.get("scored_signals")), costs.get(cost)]
     ratio = math.prod(h / t for h, t in zip(here, there, strict=True) if h and t)
     return float(costs.get(name) or 0.0) * ratio
 

@@ -9,6 +9,7 @@ from inrbench.data import signals_checksum
 from inrbench.interfaces import FitterFacts
 from inrbench.selection import Selected
 from inrbench.settings import Augmentation
+from inrbench.signals import num_signals
 
 __all__ = ["facts_of"]
 
@@ -22,8 +23,9 @@ def facts_of(cell: Cell, fitter: FitterFacts, data: Selected) -> dict[str, Any]:
         "labels_shape_fit": cell.joint is not None and cell.joint.share > 0.0,
         "shuffled_labels": cell.data_settings.labels == "shuffled",
         "copies": data.copies.count if two_stage else 1,
-        "train_signals": len(data.train),
-        "scored_signals": len(data.scored),
+        "train_signals": num_signals(data.train),
+        "scored_signals": num_signals(data.scored),
+        "scored_episodes": len(data.scored),  # as many as signals, but where these are listed several times
         "scored_split": data.scored_split,
         "scored_checksum": signals_checksum(data.scored),
         "validation_checksum": signals_checksum(data.validation) if len(data.validation) else "",

@@ -1,7 +1,8 @@
 """Metrics by the protocol: PSNR of values in [0, 1], accuracy, and 95 % intervals.
 
 PSNR is the headline of a reconstruction: predictions clamped to [0, 1], mean squared error over all scored
-coordinates and channels of one signal, -10 log10 of it, arithmetic mean over signals.
+coordinates and channels of one signal, -10 log10 of it, arithmetic mean over signals. Of views it is that of each
+held-out image, with its mean over an episode's images, then over episodes, then over signals.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ def psnr_db(mse: Array) -> Array:
 
 
 def reconstruction(mse: Array, unclamped: Array, ids: Array) -> dict[str, float]:
-    """The metrics of squared errors [entries]: first the mean over a signal's episodes, then over signals (``ids``).
+    """The metrics of squared errors [entries], or [entries, views] with one for each image that is scored.
 
-    ``psnr_db`` is the headline; ``psnr_global_db`` is that of the mean error, which a few bad signals dominate.
+    The PSNR of an entry is the mean over its images; then comes the mean over a signal's entries, which are its
+    episodes, then that over signals (``ids`` [entries]). ``psnr_db`` is the headline; ``psnr_global_db`` is that of
+    the mean error, which a few bad signals dominate.
     """
     clamped_db, unclamped_db = _over_signals(psnr_db(mse), ids), _over_signals(psnr_db(unclamped), ids)
     low, high = mean_interval(clamped_db)
@@ -111,6 +114,7 @@ def mean_interval(values: Array) -> tuple[float, float]:
 
 
 def _over_signals(values: Array, ids: Array) -> Array:
-    """The mean over the entries of each signal."""
+    """The mean over the images of each entry, where it has several, then over the entries of each signal."""
     _, inverse = np.unique(ids, return_inverse=True)
-    return np.asarray(np.bincount(inverse, weights=values) / np.bincount(inverse))
+    of_entries = values.reshape(len(ids), -1).mean(axis=1)
+    return np.asarray(np.bincount(inverse, weights=of_entries) / np.bincount(inverse))

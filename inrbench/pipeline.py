@@ -16,17 +16,17 @@ import numpy as np
 from inrbench import metrics
 from inrbench.cell_run import CellRun
 from inrbench.copied import copied, pieces
-from inrbench.domains import Array
+from inrbench.domains import Array, Domain, Rays
 from inrbench.errors import InrbenchError, NotFinite
 from inrbench.gathered import gathered, room_for
 from inrbench.interfaces import Classifier, CompilingFitter, Fitter, Head, Reader, SubsamplingFitter, Trained
 from inrbench.representations import NeuralDataSet, Representations
 from inrbench.selection import Selected
 from inrbench.settings import Copies
-from inrbench.signals import Signals
+from inrbench.signals import Part, Signals, unit_values
 from inrbench.stages import Stages
 
-__all__ = ["Outcome", "heads_of", "run_cell", "squared_errors", "trained_fitter"]
+__all__ = ["Outcome", "check_finite", "heads_of", "run_cell", "squared_errors", "trained_fitter"]
 
 #: Scored signals of which the representations are kept, for pictures and for checking a record.
 NUM_SAMPLES = 16
@@ -79,7 +79,8 @@ def trained_fitter(fitter: Fitter, heads: Sequence[Head], data: Selected, run: C
     trained = stages.trained("train", run)
     if trained is None:
         with run.clock("train"), run.checkpoints_in(stages.path("train")):
-            trained = fitter.train(data.train.unlabelled(), data.validation.unlabelled(), run, heads)
+            held_out = data.validation if data.held_out is None else data.held_out
+            trained = fitter.train(data.train.unlabelled(), held_out.unlabelled(), run, heads)
         stages.keep_trained("train", trained, run)
     fitter.load(trained.shared)
     return trained
@@ -133,9 +134,7 @@ def _score(
             with _clock("query", fitter, run):
                 shard_errors, estimated = squared_errors(fitter, rows, entries, run)
                 estimates.append(estimated)
-        if not np.isfinite(shard_errors).all():
-            bad = entries.ids[~np.isfinite(shard_errors).all(axis=0)]
-            raise NotFinite(f"the reconstruction of signal {bad[0]} is not finite ({len(bad)} such in this shard)")
+        check_finite(shard_errors, entries.ids)
         errors.append(shard_errors[0])
         unclamped.append(shard_errors[1])
         if isinstance(reader, Classifier):
@@ -201,7 +200,8 @@ def _clock(name: str, fitter: Fitter, run: CellRun) -> Iterator[None]:
 def squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> tuple[Array, Array]:
     """Squared errors over all scored parts, [2, rows] clamped and not, and [rows] on points that `fit` never saw.
 
-    The second is NaN where every point was seen or none was left over.
+    Signals that are scored on views have one error for each image: [2, rows, views]. The error on unseen points is NaN
+    where every point was seen or none was left over.
     """
     stacked = entries.stacked()
     unseen = np.full(len(rows), np.nan)
@@ -215,18 +215,46 @@ def squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run:
                 one, other = (array[i].reshape(-1, array.shape[-1])[points] for array in (predicted, values))
                 unseen[i] = metrics.squared_error(one[None], other[None])[0]
         return np.stack([metrics.squared_error(predicted, values, clamp=clamp) for clamp in (True, False)]), unseen
-    result = np.zeros((2, len(rows)))
+    found = []
     for i in range(len(rows)):
+        row, parts = rows.take(slice(i, i + 1)), entries.scored(i)
+        if any(isinstance(part.domain, Rays) for part in parts):
+            found.append(_errors_of_views(fitter, row, parts, run))
+            continue
         total, count = np.zeros(2), 0
-        for part in entries.scored(i):
+        for part in parts:
             values = part.unit_values()[None]
-            predicted = np.concatenate(list(fitter.query(rows.take(slice(i, i + 1)), part.domain, run)))
-            predicted = predicted[..., part.channels]
-            each = [metrics.squared_error(predicted, values, clamp=clamp)[0] for clamp in (True, False)]
-            total += np.asarray(each) * values.size
+            total += _errors(fitter, row, part.domain, values, part.channels, run) * values.size
             count += values.size
-        result[:, i] = total / count
-    return result, unseen
+        found.append(total / count)
+    return np.stack(found, axis=1), unseen
+
+
+def _errors_of_views(fitter: Fitter, row: Representations, parts: Sequence[Part], run: CellRun) -> Array:
+    """[2, views]: the squared error of each image, clamped and not; one view at a time, since a view has many rays."""
+    part, *more = parts
+    if more or not isinstance(part.domain, Rays):
+        raise InrbenchError(f"signal {row.ids[0]} is scored on views and on other parts: these have no common metric")
+    found = [
+        _errors(fitter, row, rays, unit_values(part.values[i : i + 1], part.to_unit)[None], part.channels, run)
+        for i, rays in enumerate(part.domain.by_view())
+    ]
+    return np.stack(found, axis=1)
+
+
+def _errors(
+    fitter: Fitter, row: Representations, domain: Domain, values: Array, channels: slice, run: CellRun
+) -> Array:
+    """[2]: the squared error of one row on ``domain``, clamped and not; ``values`` [1, *domain, channels]."""
+    predicted = np.concatenate(list(fitter.query(row, domain, run)))[..., channels]
+    return np.stack([metrics.squared_error(predicted, values, clamp=clamp)[0] for clamp in (True, False)])
+
+
+def check_finite(errors: Array, ids: Array) -> None:
+    """Raise NotFinite, and name the first signal, where one of ``errors`` [2, rows, ...] is not finite."""
+    bad = ids[~np.isfinite(errors).all(axis=(0, *range(2, errors.ndim)))]
+    if len(bad):
+        raise NotFinite(f"the reconstruction of signal {bad[0]} is not finite ({len(bad)} such in this shard)")
 
 
 def _costs(fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun) -> dict[str, float]:

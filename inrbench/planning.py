@@ -17,7 +17,9 @@ from inrbench.pipeline import NUM_SAMPLES
 from inrbench.runner import Options, Planned, num_threads, to_do, with_record
 from inrbench.selection import select
 from inrbench.settings import DataSettings, flatten
+from inrbench.signals import Signals
 from inrbench.stages import cache_folder
+from inrbench.views import EpisodeSettings
 
 if TYPE_CHECKING:
     from inrbench.plugin import Plugin
@@ -58,7 +60,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Counts:
-    """Signals that a cell uses."""
+    """Entries that a cell uses: signals, each as often as it has episodes."""
 
     train: int
     validation: int
@@ -73,7 +75,14 @@ class Counts:
         held_out = round(settings.validation * whole)
         train = min(whole - held_out, settings.train_size or whole)
         scored = held_out if settings.scored == "validation" else sizes["test"]
-        return Counts(train, held_out, min(scored, settings.test_size or scored))
+        episodes = settings.episodes if isinstance(settings, EpisodeSettings) else 1
+        return Counts(train, held_out * episodes, min(scored, settings.test_size or scored) * episodes)
+
+    @staticmethod
+    def found(splits: Mapping[str, Signals], settings: DataSettings, seed: int) -> Counts:
+        """Of what is there. Raises as `select`."""
+        chosen = select(splits, settings, seed)
+        return Counts(len(chosen.train), len(chosen.validation), len(chosen.scored))
 
 
 @dataclass(frozen=True)
@@ -195,8 +204,7 @@ def foresee(cells: Sequence[Cell], options: Options) -> list[Foreseen]:
         if source not in known:
             data, counts = _data(cell, options), size.counts
             if data.opened and data.opened.splits:
-                select(data.opened.splits, cell.data_settings, cell.seed)
-                counts = Counts.of({name: len(split) for name, split in data.opened.splits.items()}, cell.data_settings)
+                counts = Counts.found(data.opened.splits, cell.data_settings, cell.seed)
             known[source] = data, counts
         data, counts = known[source]
         planned = with_record(cell, data.opened, device, options, codes) if data.opened else None

@@ -36,7 +36,7 @@ class Plugin:
     target: str  # "module:Class"; interfaces.py says what it must offer; an executor's function: execution/executors.py
     settings: str  # "module:Model", a subclass of inrbench.settings.Settings
     backend: Backend = "numpy"
-    #: A fitter's domains (grid, points, rays); the kinds that a reader or an analysis reads (*: any).
+    #: A fitter's or an INR's domains (grid, points, rays); the kinds that a reader or an analysis reads (*: any).
     takes: tuple[str, ...] = ()
     #: A fitter's kinds of representation; a data set's domain; what a reader gives: classes, representations, features.
     gives: tuple[str, ...] = ()

@@ -129,7 +129,10 @@ def read_records(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def vectors_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Array]:
-    """The vectors of a record: ids, mse, and where it classifies logits, labels and correct."""
+    """The vectors of a record: ids, mse, and where it classifies logits, labels and correct; by entry.
+
+    ``mse`` is [entries, views] where these are scored on views.
+    """
     if record.get("vectors") is None:
         return {}
     if not isinstance(record["vectors"], dict) or not {"file", "digest"} <= record["vectors"].keys():

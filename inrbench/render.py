@@ -1,4 +1,4 @@
-"""Pictures: reconstructions beside the originals, at any resolution, from the sample that a cell keeps."""
+"""Pictures: reconstructions beside the originals, images or views, at any resolution, from what a cell keeps."""
 
 from __future__ import annotations
 
@@ -9,30 +9,45 @@ from typing import Any
 import numpy as np
 
 from inrbench.cell_run import CellRun
-from inrbench.cells import Cell, resolve
-from inrbench.domains import Array, Grid
-from inrbench.errors import BadSetting, InrbenchError, Refused
-from inrbench.interfaces import SteppingFitter
+from inrbench.cells import Cell, build_dataset, resolve
+from inrbench.data import open_dataset
+from inrbench.domains import Array, Grid, Rays
+from inrbench.errors import BadData, BadSetting, InrbenchError, Refused
+from inrbench.interfaces import Fitter, SteppingFitter
 from inrbench.metrics import psnr_db, squared_error
-from inrbench.signals import GridSignals
-from inrbench.stages import Stages, cache_folder
+from inrbench.representations import Representations
+from inrbench.selection import select
+from inrbench.signals import GridSignals, Signals
+from inrbench.stages import Sample, Stages, cache_folder
+from inrbench.views import ViewSignals
 
-__all__ = ["cell_of", "picture", "render"]
+__all__ = ["LARGEST", "cell_of", "originals_of", "picture", "render"]
 
 GAP = 2
+#: Pixels a pixel of an image, where nobody says; and at most.
+SCALE, LARGEST = 4, 64
 #: The shortest side of an original in the picture, in pixels; small images are enlarged to it without smoothing.
 SMALLEST_SIDE = 64
 
 
-def render(record: Mapping[str, Any], *, scale: int = 1, steps: bool = False, out: Path) -> Path:
+def render(
+    record: Mapping[str, Any],
+    *,
+    scale: int | None = None,
+    steps: bool = False,
+    out: Path,
+    data_root: Path | None = None,
+) -> Path:
     """Write a PNG: originals above, the cell's reconstructions of them below, queried at ``scale`` times the cells.
 
-    With ``steps`` there is a row for the reconstructions before the first step of the fit and after each.
+    Views are rendered from the held-out cameras, with ``scale`` times their pixels (1 where none is given; else 4);
+    their images are read from the data. With ``steps`` there is a row for the reconstructions before the first step of
+    the fit and after each.
     Raises Refused where the record is no reconstruction of images or its fitter takes no steps, InrbenchError where
-    its sample is not kept.
+    its sample is not kept or its data is not there.
     """
-    if scale < 1 or scale > 64:
-        raise BadSetting(f"--size {scale}: allowed are 1x to 64x")
+    if scale is not None and not 1 <= scale <= LARGEST:
+        raise BadSetting(f"--size {scale}: allowed are 1x to {LARGEST}x")
     if record["status"] != "ok":
         raise Refused(f"cell {record['cell']} ended as {record['status']!r}: there is nothing to show")
     sample = Stages(cache_folder() / "stages", record["keys"]).sample()
@@ -40,27 +55,74 @@ def render(record: Mapping[str, Any], *, scale: int = 1, steps: bool = False, ou
         raise InrbenchError(
             f"the sample of {record['cell']} is not kept in {cache_folder()}; `inrbench run ... --rerun` makes it again"
         )
+    cell = cell_of(record)
+    built = cell.build()
+    fitter = built.fitter
+    fitter.load(sample.shared)
+    run = CellRun(record["seed"])
+    if built.spec.domains == ("rays",):
+        if steps:
+            raise Refused(f"cell {record['cell']}: --steps is for images, not for views")
+        entries = originals_of(cell, record, sample, data_root)
+        return _write(*_views(fitter, sample.rows, entries, scale or 1, run), out)
     if sample.originals is None or sample.originals.ndim != 4 or sample.originals.shape[-1] not in (1, 3):
         raise Refused(f"cell {record['cell']} holds no images")
-    fitter = cell_of(record).build().fitter
-    fitter.load(sample.shared)
-    height, width = sample.originals.shape[1:3]
-    run = CellRun(record["seed"])
     after = [sample.rows]
     if steps:
         if not isinstance(fitter, SteppingFitter):
             raise Refused(f"cell {record['cell']}: its fitter has no steps that can be looked at")
         signals = GridSignals(sample.originals, ids=sample.rows.ids, to_unit=(1.0, 0.0))
         after = list(fitter.trace(signals, run))
+    return _write(*_images(fitter, after, sample.originals, SCALE if scale is None else scale, run), out)
+
+
+def _images(
+    fitter: Fitter, after: Sequence[Representations], originals: Array, scale: int, run: CellRun
+) -> tuple[Array, str]:
+    """The picture of ``originals`` with a row for each of the representations ``after`` some steps, and its note."""
+    height, width = originals.shape[1:3]
     lines, notes = [], []
     for rows in after:
         wanted = np.concatenate(list(fitter.query(rows, Grid.of(height * scale, width * scale), run)))
         same = wanted if scale == 1 else np.concatenate(list(fitter.query(rows, Grid.of(height, width), run)))
         lines.append(wanted)
-        notes.append(f"{psnr_db(squared_error(same, sample.originals)).mean():.2f} dB")
-    if steps:
+        notes.append(f"{psnr_db(squared_error(same, originals)).mean():.2f} dB")
+    if len(after) > 1:
         notes = [f"step {step}: {note}" for step, note in enumerate(notes)]
-    return _write(picture(sample.originals, lines, scale), out, f"PSNR {', '.join(notes)}")
+    return picture(originals, lines, scale), f"PSNR {', '.join(notes)}"
+
+
+def _views(fitter: Fitter, rows: Representations, entries: Signals, scale: int, run: CellRun) -> tuple[Array, str]:
+    """The picture of the views that ``entries`` are scored on above those that their ``rows`` give, and its note."""
+    originals, rendered, errors = [], [], []
+    for i in range(len(rows)):
+        row = rows.take(slice(i, i + 1))
+        (part,) = entries.scored(i)
+        assert isinstance(part.domain, Rays)
+        if scale > 1 and not isinstance(entries, ViewSignals):
+            raise BadSetting(f"--size {scale}x: allowed is 1x for cameras of which the data set tells the rays alone")
+        wanted = entries.finer(i, scale) if isinstance(entries, ViewSignals) else part.domain
+        values = part.unit_values()
+        for view, (same, fine) in enumerate(zip(part.domain.by_view(), wanted.by_view(), strict=True)):
+            image = np.concatenate(list(fitter.query(row, fine, run)))[0, 0]
+            scored = image if scale == 1 else np.concatenate(list(fitter.query(row, same, run)))[0, 0]
+            originals.append(values[view])
+            rendered.append(image)
+            errors.append(squared_error(scored[None], values[view][None])[0])
+    return picture(np.stack(originals), [np.stack(rendered)], scale), f"PSNR {psnr_db(np.stack(errors)).mean():.2f} dB"
+
+
+def originals_of(cell: Cell, record: Mapping[str, Any], sample: Sample, data_root: Path | None) -> Signals:
+    """The scored signals of ``sample``: kept beside it, else from the data, which must be what it was."""
+    if sample.originals is not None:
+        return GridSignals(sample.originals, ids=sample.rows.ids, to_unit=(1.0, 0.0))
+    plugin = cell.plugins["data"]
+    assert plugin is not None
+    dataset = build_dataset(plugin, cell.dataset, cell.data_settings)
+    opened = open_dataset(cell.dataset, dataset, data_root, unofficial=True, download=False)
+    if opened.checksum != record["data"]["checksum"]:
+        raise BadData(f"the data of {opened.name} is not what it was")
+    return select(opened.splits, cell.data_settings, cell.seed).scored.take(np.arange(len(sample.rows)))
 
 
 def cell_of(record: Mapping[str, Any]) -> Cell:
@@ -90,7 +152,7 @@ def _strip(images: Array) -> Array:
     return np.asarray(np.round(row * 255.0)).astype(np.uint8)
 
 
-def _write(pixels: Array, out: Path, note: str) -> Path:
+def _write(pixels: Array, note: str, out: Path) -> Path:
     from PIL import Image, PngImagePlugin
 
     information = PngImagePlugin.PngInfo()

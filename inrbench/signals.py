@@ -13,7 +13,19 @@ from inrbench.domains import Array, Domain, Grid
 if TYPE_CHECKING:
     from inrbench.settings import Augmentation
 
-__all__ = ["DrawableSignals", "GridSignals", "Part", "PartSpec", "SignalSpec", "Signals", "numbered"]
+__all__ = [
+    "DrawableSignals",
+    "EpisodicSignals",
+    "GridSignals",
+    "Part",
+    "PartSpec",
+    "PosedViews",
+    "SignalSpec",
+    "Signals",
+    "num_signals",
+    "numbered",
+    "unit_values",
+]
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class PartSpec:
     """What is known of one part of every signal before the data is there."""
 
     domain: Literal["grid", "points", "rays"]
-    shape: tuple[int, ...]  # cells of a grid; (points,); (views, height, width)
+    shape: tuple[int, ...]  # cells of a grid; (points,); (views, height, width) of what is scored of one entry
     coord_dim: int
     channels: int
     name: str = ""  # "" where a signal has one part; else a modality, as "video"
@@ -65,8 +77,13 @@ class Part:
 
     def unit_values(self) -> Array:
         """The values in [0, 1], float32, [*domain, channels]."""
-        scale, offset = self.to_unit
-        return self.values.astype(np.float32) * np.float32(scale) + np.float32(offset)
+        return unit_values(self.values, self.to_unit)
+
+
+def unit_values(stored: Array, to_unit: tuple[float, float]) -> Array:
+    """``stored`` in [0, 1], float32: a * value + b for (a, b) = ``to_unit``."""
+    scale, offset = to_unit
+    return stored.astype(np.float32) * np.float32(scale) + np.float32(offset)
 
 
 class Signals(Protocol):
@@ -125,6 +142,32 @@ class DrawableSignals(Signals, Protocol):
         ...
 
 
+@runtime_checkable
+class EpisodicSignals(Signals, Protocol):
+    """Signals whose entries observe all that there is, as those that one trains on; scored, something is held out."""
+
+    def as_episodes(self) -> Signals:
+        """The same signals as a test split has them, each with its ids and as often as it has episodes."""
+        ...
+
+
+@runtime_checkable
+class PosedViews(Signals, Protocol):
+    """Signals that are seen by cameras; `stacked` is None.
+
+    An entry of a training split observes all its views, and a fitter draws support and query views among them. One of
+    a test split is an episode: it observes its support views and is scored on others.
+    """
+
+    def num_views(self, i: int) -> int:
+        """How many views entry ``i`` observes."""
+        ...
+
+    def views(self, i: int, chosen: Array) -> Part:
+        """The views numbered ``chosen`` [views] of those that entry ``i`` observes, with their rays, in that order."""
+        ...
+
+
 @dataclass(frozen=True)
 class GridSignals:
     """Signals that share one grid: ``values`` as stored, [signals, *grid, channels]."""
@@ -168,6 +211,11 @@ class GridSignals:
     def unlabelled(self) -> GridSignals:
         """The same signals without labels."""
         return replace(self, labels=None)
+
+
+def num_signals(signals: Signals) -> int:
+    """How many signals the entries of ``signals`` are episodes of."""
+    return len(np.unique(signals.ids))
 
 
 def numbered(splits: Mapping[str, GridSignals]) -> dict[str, GridSignals]:

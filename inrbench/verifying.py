@@ -18,17 +18,13 @@ import numpy as np
 from inrbench import metrics
 from inrbench.artefacts.opened import replace_reader
 from inrbench.cell_run import CellRun
-from inrbench.cells import Cell, build_dataset
-from inrbench.data import open_dataset
 from inrbench.domains import Array
-from inrbench.errors import BadData, InrbenchError
+from inrbench.errors import InrbenchError
 from inrbench.keys import stage_keys
 from inrbench.pipeline import squared_errors
 from inrbench.records import vectors_of
-from inrbench.render import cell_of
+from inrbench.render import cell_of, originals_of
 from inrbench.runner import num_threads
-from inrbench.selection import select
-from inrbench.signals import GridSignals, Signals
 from inrbench.stages import Sample, Stages, cache_folder
 
 __all__ = ["Check", "Verified", "verify"]
@@ -161,7 +157,7 @@ def _queried_again(
     threads = min(int(record["machine"]["threads"]), num_threads())
     cell.engine().prepare(device, threads)
     fitter = replace_reader(cell).build().fitter
-    entries = _originals(cell, record, sample, data_root)
+    entries = originals_of(cell, record, sample, data_root)
     run = CellRun(record["seed"], device=device, threads=threads)
     try:
         fitter.load(sample.shared)
@@ -170,21 +166,8 @@ def _queried_again(
         if not changed or isinstance(error, InrbenchError):
             raise
         raise InrbenchError(f"today's fitter does not take them ({type(error).__name__}: {error})") from error
-    worst = int(np.abs(again - recorded).argmax())
+    worst = np.unravel_index(int(np.abs(again - recorded).argmax()), again.shape)  # (entry,) or (entry, view)
     loose = device.partition(":")[0] != kind or "bfloat16" in str(record["settings"].get("fitter"))
     allowed = OTHER_PRODUCTS if loose else QUERIED_AGAIN
-    name = f"root of squared error, signal {ids[worst]} (the furthest of {len(ids)})"
+    name = f"root of squared error, signal {ids[worst[0]]} (the furthest of {again.size})"
     return [Check(name, float(recorded[worst]), float(again[worst]), allowed)], notes
-
-
-def _originals(cell: Cell, record: Record, sample: Sample, data_root: Path | None) -> Signals:
-    """The scored signals of the sample: kept beside it, else from the data, which must be what it was."""
-    if sample.originals is not None:
-        return GridSignals(sample.originals, ids=sample.rows.ids, to_unit=(1.0, 0.0))
-    plugin = cell.plugins["data"]
-    assert plugin is not None
-    dataset = build_dataset(plugin, cell.dataset, cell.data_settings)
-    opened = open_dataset(cell.dataset, dataset, data_root, unofficial=True, download=False)
-    if opened.checksum != record["data"]["checksum"]:
-        raise BadData(f"the data of {opened.name} is not what it was")
-    return select(opened.splits, cell.data_settings, cell.seed).scored.take(np.arange(len(sample.rows)))

@@ -52,8 +52,15 @@ FITTERS = [
     plugin("fitter", "descend", backend="torch", takes=("grid",), gives=("weights",), needs_inr=True, joint=True),
     plugin("fitter", "hyper", backend="torch", takes=("grid", "rays"), gives=("tokens",)),
     plugin("fitter", "copy", takes=("grid",), gives=("samples",)),
+    plugin("fitter", "seen", backend="torch", takes=("rays",), gives=("weights",), needs_inr=True),
 ]
-FIELDS = [plugin("inr", "siren", backend="torch"), plugin("inr", "jaxy", backend="jax")]
+FIELDS = [
+    plugin("inr", "siren", backend="torch"),
+    plugin("inr", "flat", backend="torch", takes=("grid", "points")),
+    plugin("inr", "radiance", backend="torch", takes=("rays",)),
+    plugin("inr", "jaxy", backend="jax"),
+    plugin("inr", "radiance", backend="jax", takes=("rays",)),
+]
 READERS = [
     plugin("reader", "transformer", backend="torch", takes=("weights",), joint=True),
     plugin("reader", "probe", takes=("weights", "tokens"), gives=("classes",), joint=True),
@@ -80,6 +87,7 @@ METHODS = [
     Method(api_version=1, name="two-stage", summary="", inr="siren", fitter="descend", reader="transformer"),
     Method(api_version=1, name="bare", summary="", inr="siren", fitter="descend"),
     Method(api_version=1, name="tokens", summary="", fitter="hyper", reader="any"),
+    Method(api_version=1, name="views", summary="", inr="radiance", fitter="seen"),
     Method(
         api_version=1,
         name="layered",
@@ -233,13 +241,19 @@ def test_an_inr_is_looked_for_in_the_fitters_framework(cell: Resolve) -> None:
             "bare",
             "scenes",
             {},
-            "fitter 'descend' takes grid, but data set 'scenes' gives rays; fitters that take rays: hyper",
+            "fitter 'descend' takes grid, but data set 'scenes' gives rays; fitters that take rays: hyper, seen",
         ),
         (
             "bare",
             "clouds",
             {},
             "fitter 'descend' takes grid, but data set 'clouds' gives points; fitters that take points: none installed",
+        ),
+        (
+            "views",
+            "scenes",
+            {"inr": "flat"},
+            "INR 'flat' takes grid, points, but data set 'scenes' gives rays; INRs that take rays: radiance",
         ),
         (
             "bare",
@@ -301,7 +315,7 @@ def test_parts_that_do_not_fit_are_refused(
         ({"joint": 0.1}, "'joint' holds settings, as in --set joint.share=0.01; given: 0.1"),
         ({"reader": 5}, "setting 'reader' takes a name, as in --set reader=NAME; given: 5"),
         ({"fitter": None}, "no fitter is chosen; say --set fitter=NAME with one of: copy, descend, hyper"),
-        ({"inr": None}, "no inr is chosen; say --set inr=NAME with one of: jaxy, siren"),
+        ({"inr": None}, "no inr is chosen; say --set inr=NAME with one of: flat, jaxy, radiance, siren"),
         (
             {"reader": {"depth": 3, "lr": 1}},
             "no reader is chosen; settings were given for it: depth, lr; "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -113,3 +114,52 @@ def test_a_single_clip_has_nothing_to_train_on() -> None:
     clip = GridSignals(np.zeros((1, 4, 2, 2, 3), dtype=np.uint8))
     data = select({"test": clip}, DataSettings(), 0)
     assert (len(data.train), len(data.scored), data.train_labels) == (0, 1, None)
+
+
+# ------------------------------------------------------------------ signals that are listed several times
+
+
+@dataclass(frozen=True)
+class Episodic(GridSignals):
+    """Two episodes of each signal."""
+
+    def as_episodes(self) -> Episodic:
+        return cast(Episodic, self.take(np.repeat(np.arange(len(self)), 2)))
+
+
+def episodic(**settings: Any) -> Selected:
+    values = np.zeros((50, 2, 2, 1), dtype=np.uint8)
+    train = Episodic(values, LABELS, ids=np.arange(50))
+    test = Episodic(values[:20], LABELS[:20], ids=np.arange(100, 120)).as_episodes()
+    return select({"train": train, "test": test}, DataSettings(**settings), 0)
+
+
+def test_sizes_count_signals_and_keep_all_their_episodes() -> None:
+    data, plain = episodic(test_size=7), selected(test_size=7)
+    assert data.scored.ids.tolist() == np.repeat(plain.scored.ids, 2).tolist()
+    with pytest.raises(BadSetting, match="test_size=21: there are only 20 signals"):
+        episodic(test_size=21)
+
+
+def test_validation_is_scored_as_episodes_and_chosen_on_as_training_signals() -> None:
+    data, plain = episodic(validation=0.2, scored="validation", test_size=4), selected(validation=0.2)
+    assert data.validation.ids.tolist() == np.repeat(plain.validation.ids, 2).tolist()
+    assert data.held_out is not None
+    assert data.held_out.ids.tolist() == plain.validation.ids.tolist()
+    assert data.train.ids.tolist() == plain.train.ids.tolist()
+    assert (len(data.scored), len(set(data.scored.ids.tolist()))) == (8, 4)
+    assert set(data.scored.ids.tolist()) < set(data.validation.ids.tolist())
+
+
+def test_a_share_of_signals_is_held_out_with_all_their_episodes() -> None:
+    values = np.zeros((30, 2, 2, 1), dtype=np.uint8)
+    three_each = GridSignals(values, ids=np.repeat([5, 3, 9, 1, 7, 0, 2, 4, 6, 8], 3))
+    data = select({"train": three_each, "test": images_of([20, 21])}, DataSettings(validation=0.3), 0)
+    held_out, kept = set(data.validation.ids.tolist()), data.train.ids.tolist()
+    assert (len(held_out), len(data.validation), len(kept)) == (3, 9, 21)
+    assert not held_out & set(kept)
+    assert kept == [one for one in three_each.ids.tolist() if one not in held_out]
+
+
+def images_of(ids: list[int]) -> GridSignals:
+    return GridSignals(np.zeros((len(ids), 2, 2, 1), dtype=np.uint8), ids=np.array(ids))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from inrbench import metrics, verifying
+from inrbench import render as rendering
 from inrbench.domains import Array
 from inrbench.errors import BadData, RecordError, Refused, UnknownName
 from inrbench.records import read_record, write_record
@@ -327,9 +328,9 @@ def test_where_no_originals_are_kept_they_come_from_the_data(
 
     monkeypatch.setattr("inrbench.stages.LARGEST_ORIGINAL", 0)
     keep(tmp_path)
-    monkeypatch.setattr(verifying, "open_dataset", open_dataset)
-    monkeypatch.setattr(verifying, "build_dataset", lambda *_: None)
-    monkeypatch.setattr(verifying, "select", lambda *_: SimpleNamespace(scored=GridSignals(IMAGES, ids=IDS)))
+    monkeypatch.setattr(rendering, "open_dataset", open_dataset)
+    monkeypatch.setattr(rendering, "build_dataset", lambda *_: None)
+    monkeypatch.setattr(rendering, "select", lambda *_: SimpleNamespace(scored=GridSignals(IMAGES, ids=IDS)))
     found = verify(write(tmp_path / "records"), tmp_path / "records", data_root=tmp_path)
     assert (wrong(found), found.queried) == ([], queried)
     assert asked == {"unofficial": True, "download": False, "root": tmp_path}

@@ -25,7 +25,7 @@ from inrbench.errors import BadSetting, InrbenchError, NotFinite, OutOfMemory, U
 from inrbench.facts import facts_of
 from inrbench.interfaces import SubsamplingFitter
 from inrbench.keys import stage_keys
-from inrbench.pipeline import heads_of, squared_errors, trained_fitter
+from inrbench.pipeline import check_finite, heads_of, squared_errors, trained_fitter
 from inrbench.plugin import Plugin
 from inrbench.provenance import commit, versions
 from inrbench.registry import registry
@@ -159,9 +159,7 @@ class Fitting:
         both, unseen = np.stack([nothing, nothing]), nothing
         if piece.copy == 0:
             both, unseen = squared_errors(fitter, rows, entries, run)
-            bad = rows.ids[~np.isfinite(both).all(axis=0)]
-            if len(bad):
-                raise NotFinite(f"the reconstruction of signal {bad[0]} is not finite ({len(bad)} such in this shard)")
+            check_finite(both, rows.ids)
         more = {"mse": both[0], "mse_unclamped": both[1]}
         return more | ({"mse_estimate": unseen} if isinstance(fitter, SubsamplingFitter) else {})
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from inrbench import memory
 from inrbench.artefacts.opened import RENDERED, Artefact
 from inrbench.artefacts.reading import read_rows
@@ -313,7 +315,9 @@ def _facts(one: Reading) -> dict[str, Any]:
     if one.scored == "validation":
         facts["scored_checksum"] = facts["validation_checksum"]
     split = one.artefact.splits[one.scored]
-    return {**facts, "scored_split": one.scored, "scored_signals": int((split.copies == 0).sum())}
+    own = split.ids[split.copies == 0]
+    counts = {"scored_signals": len(np.unique(own)), "scored_episodes": len(own)}
+    return {**facts, "scored_split": one.scored, **counts}
 
 
 def _fitter_costs(artefact: Artefact) -> dict[str, float]:

@@ -26,7 +26,7 @@ class Split:
 
     rows: Representations  # arrays are mapped: `rows.take(indices)` reads these rows alone
     labels: Array | None  # [rows] class numbers
-    mse: Array | None  # [rows] squared error of the reconstruction, clamped to [0, 1]; NaN for copies
+    mse: Array | None  # [rows], or [rows, views], squared error of the reconstruction in [0, 1]; NaN for copies
     unclamped: Array | None  # [rows] the same without the clamp
     estimate: Array | None  # [rows] the same on points that `fit` never saw, where the fitter leaves some out
 

@@ -9,14 +9,16 @@ from typing import Any
 import click
 
 from inrbench.cli import suggestions
-from inrbench.cli.options import RECORDS, records_folder
+from inrbench.cli.options import DATA_ROOT, RECORDS, records_folder
 
 __all__ = ["record_of", "render"]
 
 LARGEST = 64
 
 
-def _scale(ctx: click.Context, param: click.Parameter, text: str) -> int:
+def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
     match = re.fullmatch(r"(\d{1,4})x?", text)
     if match is None or not 1 <= int(match[1]) <= LARGEST:
         raise click.BadParameter(f"{text!r} is no magnification; allowed are 1x to {LARGEST}x", ctx, param)
@@ -25,13 +27,16 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str) -> int:
 
 @click.command()
 @click.argument("cell", shell_complete=suggestions.records)
-@click.option("--size", "scale", default="4x", show_default=True, callback=_scale, help="Pixels a pixel of the data.")
+@click.option(
+    "--size", "scale", callback=_scale, help="Pixels a pixel of the data.  [default: 4x; 1x for views]", metavar="TIMES"
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="The PNG; the cell's name if not given."
 )
 @click.option("--steps", is_flag=True, help="A row for each step of the fit, from its start; for fitters with steps.")
+@DATA_ROOT
 @RECORDS
-def render(cell: str, scale: int, out: Path | None, steps: bool, records: Path) -> None:
+def render(cell: str, scale: int | None, out: Path | None, steps: bool, data_root: Path | None, records: Path) -> None:
     """Draw reconstructions beside originals, as a PNG.
 
     CELL is the name of a cell as `inrbench results` prints it, its beginning, or the path of a record.
@@ -42,15 +47,17 @@ def render(cell: str, scale: int, out: Path | None, steps: bool, records: Path) 
       inrbench render mwt+digits-laptop-s0 --steps
       inrbench render records/mwt+digits-laptop-s0-1a2b3c4d.json
 
-    The field is queried on a finer grid: what stands between the pixels is its own answer, no interpolation.
+    The field is queried on a finer grid: what stands between the pixels is its own answer, no interpolation. Views are
+    those that it was scored on, seen by the same cameras; their images are read from the data.
     """  # noqa: D301
     from inrbench.records import file_stem
     from inrbench.render import render as draw
 
     record = record_of(cell, records)
     ending = "-steps" if steps else ""
-    path = out or Path(f"{file_stem(record['cell'], record['key'])}-{scale}x{ending}.png")
-    click.echo(draw(record, scale=scale, steps=steps, out=path))
+    size = "" if scale is None else f"-{scale}x"
+    path = out or Path(f"{file_stem(record['cell'], record['key'])}{size}{ending}.png")
+    click.echo(draw(record, scale=scale, steps=steps, out=path, data_root=data_root))
 
 
 def record_of(cell: str, folder: Path) -> dict[str, Any]:
