@@ -25,6 +25,7 @@ SHAPES_CHECKED = [
     "inrbench_ddpm",
     "inrbench_fields",
     "inrbench_functa",
+    "inrbench_learned_init",
     "inrbench_mwt",
     "inrbench_readers",
 ]

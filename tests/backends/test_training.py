@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from inrbench import draws
 from inrbench.backends.torch.joint import scale_gradient
-from inrbench.backends.torch.training import Group, Part, descend, micro_batch
+from inrbench.backends.torch.training import Group, Part, descend, micro_batch, with_gradient
 from inrbench.cell_run import CellRun
 from inrbench.errors import Interrupted, NotFinite
 from inrbench.schedules import one_cycle, schedule
@@ -211,6 +211,27 @@ def test_the_parts_of_a_batch_add_up_by_their_shares() -> None:
     split, logged_split = moments([slice(0, 1), slice(1, 4), slice(4, 6)])
     np.testing.assert_allclose(split, whole, rtol=1e-12)
     assert logged_split["loss"] == pytest.approx(logged["loss"], rel=1e-12)
+
+
+def test_a_part_may_bring_its_own_gradient_in_place_of_a_loss() -> None:
+    """Of 4 Σ x² + Σ y², by its shares, with the loss that is logged left as it is given."""
+    found = []
+    for own in (False, True):
+        x, y = (torch.tensor([1.0, -2.0, size], requires_grad=True) for size in (0.5, 5.0))
+
+        def losses(step: int, own: bool = own, x: torch.Tensor = x, y: torch.Tensor = y) -> Iterator[Part]:
+            for share in (0.25, 0.75):
+                if own:
+                    gradient = {"y": 2.0 * y, "x": 8.0 * x}
+                    yield share, with_gradient(torch.tensor(3.0 + share), {"x": x, "y": y}, gradient), {}
+                else:
+                    yield share, 4.0 * x.square().sum() + y.square().sum(), {}
+
+        run, groups = CellRun(0), [Group("first", {"x": x}, 1e-2), Group("second", {"y": y}, 1e-1)]
+        descend("train", groups, losses, 4, TrainingSettings(clip_norm=1.0), run)
+        found.append([x.detach().numpy(), y.detach().numpy()])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+    assert [entry["loss"] for entry in run.history] == [0.25 * 3.25 + 0.75 * 3.75] * 4
 
 
 @pytest.mark.parametrize(

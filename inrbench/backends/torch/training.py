@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from inrbench.interfaces import Run
 from inrbench.schedules import schedule
 from inrbench.settings import TrainingSettings
 
-__all__ = ["Group", "Part", "descend", "micro_batch"]
+__all__ = ["Group", "Part", "descend", "micro_batch", "with_gradient"]
 
 #: Part of a step's batch: (its share of the batch, its loss, values to log).
 Part = tuple[float, Tensor, Mapping[str, Tensor]]
@@ -44,6 +45,27 @@ def micro_batch(most: int | None, num_signals: int, activation_bytes: int, devic
     return -(-num_signals // parts)
 
 
+class _WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value, count, *tensors):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(*tensors[count:])
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream):  # type: ignore[no-untyped-def]
+        return None, None, *(upstream * one for one in ctx.saved_tensors), *(None for _ in ctx.saved_tensors)
+
+
+def with_gradient(value: Tensor, parameters: Mapping[str, Tensor], gradient: Mapping[str, Tensor]) -> Tensor:
+    """``value``, a scalar to log, whose gradient to each of ``parameters`` is that in ``gradient``.
+
+    This is what a module that descends no loss (Reptile) hands to `descend` in place of one.
+    """
+    given = [gradient[name].detach() for name in parameters]
+    found = _WithGradient.apply(value.detach(), len(given), *parameters.values(), *given)  # type: ignore[no-untyped-call]
+    return cast(Tensor, found)
+
+
 def descend(
     name: str,
     groups: Sequence[Group],
@@ -54,7 +76,8 @@ def descend(
 ) -> None:
     """``total`` steps of AdamW on ``groups``, in place.
 
-    ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares. With ``settings.ema``,
+    ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares; a part without a loss
+    brings its own gradient (`with_gradient`). With ``settings.ema``,
     d, the parameters p end as their average e: it starts where they do, and each step makes it d e + (1 - d) p.
     Raises NotFinite with the step where the loss is not finite.
     """

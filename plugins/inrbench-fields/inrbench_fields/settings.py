@@ -18,14 +18,20 @@ class SirenSettings(Settings):
     omega_hidden: float = setting(
         30.0, "multiplies the other sine layers' W x + b; their W is drawn ±√(6/in) / ω", gt=0.0
     )
-    bias_init: Literal["zero", "default"] = setting("default", "biases of the sine layers; default: ±1/√in")
+    bias_init: Literal["zero", "default", "all-zero"] = setting(
+        "default", "biases of the sine layers, and with all-zero of the output layer too; default: ±1/√in"
+    )
     output_init: Literal["siren", "default"] = setting("siren", "output layer; siren: ±√(6/in) / ω, default: ±1/√in")
     output_scale: float | None = setting(None, "start of a learned scale per channel behind the output; none if empty")
-    coordinates: Literal["centres", "corners"] = setting(
-        "centres", "where cells lie in [-1, 1]; corners: the outermost cells lie at the ends, as linspace(-1, 1)"
+    coordinates: Literal["centres", "corners", "unit-corners"] = setting(
+        "centres",
+        "where cells lie in [-1, 1]; corners: the outermost cells lie at the ends, as linspace(-1, 1); "
+        "unit-corners: cell i of n lies at i / n, in [0, 1)",
     )
-    values: Literal["unit", "symmetric"] = setting(
-        "symmetric", "the output's range: the data's own unit ([0, 1] for images), or [-1, 1]"
+    values: Literal["unit", "centred", "symmetric"] = setting(
+        "symmetric",
+        "the output's range: the data's own unit ([0, 1] for images), the same with 0.5 added to the output (centred), "
+        "or [-1, 1]",
     )
 
 

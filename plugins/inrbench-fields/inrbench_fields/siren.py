@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inrbench.signals import SignalSpec
 from inrbench_fields import siren_gradient
+from inrbench_fields.frames import coordinate_counts, frame, to_unit
 from inrbench_fields.linear import affine, uniform
 from inrbench_fields.settings import SirenSettings
 
@@ -35,8 +36,8 @@ class Siren:
         self.coord_dim, self.channels = spec.coord_dim, spec.channels
         self.sizes = [self.coord_dim, *[settings.width] * (settings.depth + 1)]
         part = spec.parts[0]
-        self.counts = part.shape if part.domain == "grid" and settings.coordinates == "corners" else None
-        self.to_unit = (1.0 / part.span, 0.0) if settings.values == "unit" else (0.5, 0.5)
+        self.counts, self.frame = coordinate_counts(settings, part), frame(settings, part)
+        self.to_unit = to_unit(settings, part)
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Sine layers as the settings say; the output layer's scale starts at a constant."""
@@ -44,14 +45,14 @@ class Siren:
         for i, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
             bound = 1.0 / fan_in if i == 0 else math.sqrt(6.0 / fan_in) / settings.omega_hidden
             arrays[f"layers.{i}.weight"] = uniform(bound, generator, fan_out, fan_in)
-            bias_bound = 0.0 if settings.bias_init == "zero" else 1.0 / math.sqrt(fan_in)
+            bias_bound = 1.0 / math.sqrt(fan_in) if settings.bias_init == "default" else 0.0
             arrays[f"layers.{i}.bias"] = uniform(bias_bound, generator, fan_out)
         width = self.sizes[-1]
         bound = math.sqrt(6.0 / width) / settings.omega_hidden
         default = 1.0 / math.sqrt(width)
         weight_bound = bound if settings.output_init == "siren" else default
         arrays["output.weight"] = uniform(weight_bound, generator, self.channels, width)
-        arrays["output.bias"] = uniform(default, generator, self.channels)
+        arrays["output.bias"] = uniform(0.0 if settings.bias_init == "all-zero" else default, generator, self.channels)
         if settings.output_scale is not None:
             arrays["output.scale"] = torch.full((self.channels,), settings.output_scale)
         return arrays
@@ -131,10 +132,12 @@ class Siren:
 
     def _placed(self, coords: Tensor) -> Tensor:
         """The coordinates in the frame of the settings."""
-        if self.counts is None:
+        if self.frame is None:
             return coords
         # axis by axis: a tensor made from numbers would be copied to a GPU each time
-        return torch.stack([coords[..., axis] * (n / max(1, n - 1)) for axis, n in enumerate(self.counts)], dim=-1)
+        return torch.stack(
+            [coords[..., axis] * scale + shift for axis, (scale, shift) in enumerate(self.frame)], dim=-1
+        )
 
     def convention(self) -> Mapping[str, Any]:
         """Where ω stands, how it was initialised, the coordinates' frame, and the output's range."""

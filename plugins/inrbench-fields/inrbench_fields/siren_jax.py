@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from inrbench.backends.jax.sine import sin
 from inrbench.signals import SignalSpec
+from inrbench_fields.frames import coordinate_counts, frame, to_unit
 from inrbench_fields.settings import SirenSettings
 
 __all__ = ["Linear", "Siren", "SirenParameters"]
@@ -51,8 +52,8 @@ class Siren:
         self.coord_dim, self.channels = spec.coord_dim, spec.channels
         self.sizes = [self.coord_dim, *[settings.width] * (settings.depth + 1)]
         part = spec.parts[0]
-        self.counts = part.shape if part.domain == "grid" and settings.coordinates == "corners" else None
-        self.to_unit = (1.0 / part.span, 0.0) if settings.values == "unit" else (0.5, 0.5)
+        self.counts, self.frame = coordinate_counts(settings, part), frame(settings, part)
+        self.to_unit = to_unit(settings, part)
 
     def init(self, rng: np.random.Generator) -> SirenParameters:
         """What the PyTorch twin draws from a generator that is seeded from ``rng``, bit for bit, as NumPy arrays."""
@@ -60,12 +61,13 @@ class Siren:
         layers = []
         for i, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
             bound = 1.0 / fan_in if i == 0 else math.sqrt(6.0 / fan_in) / settings.omega_hidden
-            bias_bound = 0.0 if settings.bias_init == "zero" else 1.0 / math.sqrt(fan_in)
+            bias_bound = 1.0 / math.sqrt(fan_in) if settings.bias_init == "default" else 0.0
             layers.append(Linear(stream.uniform(bound, fan_out, fan_in), stream.uniform(bias_bound, fan_out)))
         width = self.sizes[-1]
         default = 1.0 / math.sqrt(width)
         bound = math.sqrt(6.0 / width) / settings.omega_hidden if settings.output_init == "siren" else default
-        weight, bias = stream.uniform(bound, self.channels, width), stream.uniform(default, self.channels)
+        weight = stream.uniform(bound, self.channels, width)
+        bias = stream.uniform(0.0 if settings.bias_init == "all-zero" else default, self.channels)
         scale = settings.output_scale
         scales = None if scale is None else np.full(self.channels, scale, dtype=np.float32)
         return SirenParameters(tuple(layers), Linear(weight, bias, scales))
@@ -108,9 +110,10 @@ class Siren:
 
     def _placed(self, coords: Array) -> Array:
         """The coordinates in the frame of the settings."""
-        if self.counts is None:
+        if self.frame is None:
             return coords
-        return coords * jnp.asarray([n / max(1, n - 1) for n in self.counts], coords.dtype)
+        scale, shift = (jnp.asarray(each, coords.dtype) for each in zip(*self.frame, strict=True))
+        return coords * scale + shift
 
 
 class _Stream:

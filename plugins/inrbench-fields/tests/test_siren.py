@@ -26,6 +26,13 @@ MWT: dict[str, Any] = {
     "output_scale": 0.1,
     "coordinates": "corners",
 }
+LEARNED_INIT: dict[str, Any] = {
+    "omega_0": 200.0,
+    "omega_hidden": 200.0,
+    "bias_init": "all-zero",
+    "coordinates": "unit-corners",
+    "values": "centred",
+}
 
 
 def spec_of(*shape: int, channels: int = 3, domain: Any = "grid") -> SignalSpec:
@@ -48,8 +55,10 @@ def several(field: Siren, signals: int) -> dict[str, Tensor]:
 def plain(field: Siren, arrays: dict[str, Tensor], point: np.ndarray) -> np.ndarray:
     """One signal at one point, with NumPy and loops."""
     settings, hidden = field.settings, point.astype(np.float64)
-    if field.counts is not None:
-        hidden = np.array([x * n / (n - 1) for x, n in zip(hidden, field.counts, strict=True)])
+    if settings.coordinates == "corners":
+        hidden = np.array([x * n / (n - 1) for x, n in zip(hidden, field.counts or (), strict=True)])
+    if settings.coordinates == "unit-corners":
+        hidden = np.array([(x + 1) / 2 - 1 / (2 * n) for x, n in zip(hidden, field.counts or (), strict=True)])
     for i in range(settings.depth + 1):
         omega = settings.omega_0 if i == 0 else settings.omega_hidden
         weight, bias = arrays[f"layers.{i}.weight"].numpy(), arrays[f"layers.{i}.bias"].numpy()
@@ -58,7 +67,7 @@ def plain(field: Siren, arrays: dict[str, Tensor], point: np.ndarray) -> np.ndar
     return np.asarray(output * arrays["output.scale"].numpy() if "output.scale" in arrays else output)
 
 
-@pytest.mark.parametrize("settings", [PAPER, MWT], ids=["paper", "mwt"])
+@pytest.mark.parametrize("settings", [PAPER, MWT, LEARNED_INIT], ids=["paper", "mwt", "learned-init"])
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_a_batch_of_signals_is_a_loop_over_them(settings: dict[str, Any], depth: int) -> None:
     field = siren_of(spec_of(4, 5), width=7, depth=depth, **settings)
@@ -132,6 +141,15 @@ def test_mwts_variant_has_no_biases_a_default_output_and_a_learned_scale() -> No
     assert "output.scale" not in init(siren_of(spec_of(8, 8), **PAPER))
 
 
+def test_learned_inits_variant_has_no_bias_at_all() -> None:
+    arrays = init(siren_of(spec_of(8, 8), width=128, depth=2, **LEARNED_INIT))
+    assert not any(array.any() for name, array in arrays.items() if name.endswith("bias"))
+    for name in ("layers.1.weight", "output.weight"):
+        bound = math.sqrt(6 / 128) / 200
+        assert 0.93 * bound < spread(arrays[name]) <= bound
+    assert 0.93 * 0.5 < spread(arrays["layers.0.weight"]) <= 0.5
+
+
 def test_a_draw_comes_from_its_generator_alone() -> None:
     field = siren_of(spec_of(8, 8), width=8)
     torch.manual_seed(1)
@@ -173,7 +191,35 @@ def test_centres_leave_half_a_cell_at_the_ends() -> None:
     assert float(found[0, 0, 1]) == pytest.approx(-0.875, abs=1e-6)
 
 
-@pytest.mark.parametrize("coordinates", ["corners", "centres"])
+def test_unit_corners_count_cells_from_0_up_to_1() -> None:
+    found = seen_by(identity("unit-corners"), Grid.of(4, 8)).reshape(4, 8, 2)
+    assert found[:, 0, 0].tolist() == pytest.approx([0.0, 0.25, 0.5, 0.75], abs=1e-7)
+    assert found[0, :, 1].tolist() == pytest.approx([i / 8 for i in range(8)], abs=1e-7)
+
+
+def test_unit_corners_put_free_points_from_0_to_1() -> None:
+    field = siren_of(spec_of(3, channels=1, domain="points"), coordinates="unit-corners", width=1, depth=0, omega_0=1.0)
+    arrays = {"layers.0.weight": 1e-4 * torch.ones(1, 1, 1), "layers.0.bias": torch.zeros(1, 1)}
+    arrays |= {"output.weight": 1e4 * torch.ones(1, 1, 1), "output.bias": torch.zeros(1, 1)}
+    assert field.apply(arrays, torch.tensor([[-1.0], [0.0], [1.0]])).flatten().tolist() == pytest.approx([0, 0.5, 1])
+
+
+@pytest.mark.parametrize(
+    ("values", "span", "expected"),
+    [
+        ("unit", 1.0, (1.0, 0.0)),
+        ("centred", 1.0, (1.0, 0.5)),
+        ("symmetric", 1.0, (0.5, 0.5)),
+        ("unit", 4.0, (0.25, 0.0)),
+        ("centred", 4.0, (0.25, 0.5)),
+    ],
+)
+def test_the_outputs_range_is_that_of_the_settings(values: Any, span: float, expected: tuple[float, float]) -> None:
+    spec = SignalSpec((PartSpec("grid", (4, 4), 2, 1, span=span),))
+    assert siren_of(spec, values=values).to_unit == expected
+
+
+@pytest.mark.parametrize("coordinates", ["corners", "centres", "unit-corners"])
 def test_asking_at_another_resolution_stays_in_the_same_frame(coordinates: str) -> None:
     field = identity(coordinates)
     coarse = seen_by(field, Grid.of(4, 8)).reshape(4, 8, 2)

@@ -171,6 +171,14 @@ def test_loss_gradient_and_their_derivatives_are_autograds(
             assert distance(single[name], value) < max(limit, 2.0 * distance(in_single[name], value)), name
 
 
+@pytest.mark.parametrize("kind", ["own output", "no array at all"])
+def test_a_frequency_of_200_throughout_loses_nothing(kind: Kind) -> None:
+    case = case_of(3, 3, (200.0, 200.0), kind)  # Learned Init's
+    found, expected = (everything(case, torch.float64, field) for field in (None, Plain(case.field)))
+    for name, value in expected.items():
+        assert distance(found[name], value) < 1e-10, name
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("recompute", [False, True])
 def test_each_cotangent_alone_gives_what_autograd_gives(kind: Kind, recompute: bool) -> None:
@@ -217,13 +225,19 @@ def test_the_loss_is_the_mean_over_points_and_channels() -> None:
     torch.testing.assert_close(loss.detach(), expected, rtol=1e-13, atol=0)
 
 
-def test_coordinates_are_placed_in_the_frame_of_the_settings() -> None:
+@pytest.mark.parametrize(
+    ("coordinates", "scale", "shift"),
+    [("corners", (4 / 3, 5 / 4), (0.0, 0.0)), ("unit-corners", (0.5, 0.5), (0.5 - 1 / 8, 0.5 - 1 / 10))],
+)
+def test_coordinates_are_placed_in_the_frame_of_the_settings(
+    coordinates: Any, scale: tuple[float, float], shift: tuple[float, float]
+) -> None:
     spec = SignalSpec((PartSpec("grid", (4, 5), 2, 1),))
-    field = Siren(SirenSettings(width=WIDTH, depth=1, coordinates="corners"), spec)
+    field = Siren(SirenSettings(width=WIDTH, depth=1, coordinates=coordinates), spec)
     other = Siren(SirenSettings(width=WIDTH, depth=1), spec)
     case = case_of(1, 1)
     arrays = {n: a for n, a in case.arrays.items() if n != "output.scale"}
-    placed = case.coords * torch.tensor([4 / 3, 5 / 4], dtype=torch.float64)
+    placed = case.coords * torch.tensor(scale, dtype=torch.float64) + torch.tensor(shift, dtype=torch.float64)
     with torch.no_grad():
         one, _ = field.loss_and_gradient(arrays, case.coords, case.target, case.own)
         same, _ = other.loss_and_gradient(arrays, placed, case.target, case.own)
