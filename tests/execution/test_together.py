@@ -40,8 +40,12 @@ def test_a_sweep_started_twice_at_once_runs_each_cell_once(place: Any) -> None:
 
 
 def test_a_cell_that_fails_in_one_of_two_runs_is_not_run_again_by_the_other(place: Any) -> None:
-    sweep(place, 6, seconds=0.3, does="raise")
+    gate = place.folder / "gate"
+    sweep(place, 6, seconds=0.3, does="raise", gate=str(gate))
     both = [place.start("sweep.yaml") for _ in range(2)]
+    for process in both:
+        place.line(process.stdout)  # each is at a cell: what fails from now on, fails while both run
+    gate.touch()
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [1, 1], said
     assert sum(out.count("crash after") for out, _ in said) == 6

@@ -57,6 +57,8 @@ class Trouble:
         deed: str = self.settings.does
         if deed == "some":
             deed = str(run.rng("deed", self.settings.number).choice(DEEDS))
+        while self.settings.gate and not Path(self.settings.gate).exists():
+            time.sleep(0.01)
         if self.settings.mark and deed != "nothing":
             try:
                 Path(self.settings.mark).touch(exist_ok=False)

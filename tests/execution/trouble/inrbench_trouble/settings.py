@@ -36,6 +36,7 @@ class TroubleSettings(Settings):
     seconds: float = setting(0.0, "that a step takes", ge=0.0)
     number: int = setting(0, "tells cells apart")
     mark: str = setting("", "a file: the deed is done where it does not exist yet, and it is made; always if empty")
+    gate: str = setting("", "a file: the deed waits until it is there")
 
 
 class BackwardsSettings(ExecutorSettings):
