@@ -146,6 +146,10 @@ def test_views_become_a_neural_data_set_that_a_reader_reads(place: Path) -> None
         assert record["facts"]["scored_episodes"] == entries
         assert 0.0 <= record["metrics"]["accuracy"] <= 1.0
 
+    for split in ("test", "validation"):
+        done = inrbench(place, "analyse", "quantisation", "colours", "--split", split)
+        assert (done.returncode, done.stderr.count("colours lists signals as several episodes")) == (2, 1), done.stderr
+
 
 def test_a_plan_counts_episodes_and_a_reader_of_classes_needs_some(place: Path) -> None:
     done = inrbench(place, "run", "mean-colour+shape-views", "--profile", "smoke", *SETS, "--dry-run")
