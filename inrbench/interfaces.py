@@ -227,9 +227,10 @@ class Generator(Reader, Protocol):
 class DataSet(Protocol):
     """Signals in the splits train and test, read from their official files.
 
-    Two more methods are used where a data set has them: ``about() -> inrbench.data.AboutData`` (licence, homepage, size
-    of the download, citation), and ``own_files() -> Mapping[str, Path]`` for data of the user's own, whose checksum
-    covers exactly these files. Signal ids must be unique over all splits.
+    Three more methods are used where a data set has them: ``about() -> inrbench.data.AboutData`` (licence, homepage,
+    size of the download, citation); ``own_files() -> Mapping[str, Path]`` for data of the user's own, whose checksum
+    covers exactly these files; and ``made_of() -> str`` for signals that are computed when they are asked for: the
+    checksum of what they are made of. Signal ids must be unique over all splits.
     """
 
     def spec(self) -> SignalSpec:

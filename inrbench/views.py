@@ -95,7 +95,10 @@ class Cameras:
 class Episodes(Protocol):
     """How the views of a signal are parted."""
 
-    count: int  # of each signal
+    @property
+    def count(self) -> int:
+        """Episodes of each signal."""
+        ...
 
     def views(self, number: int, episode: int, num_views: int) -> tuple[Array, Array]:
         """(support, query) views of an ``episode`` of signal ``number``, which has ``num_views`` in all."""
@@ -141,7 +144,11 @@ class FixedEpisode:
     """One episode: the views ``held_out`` are scored, all others observed."""
 
     held_out: Sequence[int]
-    count = 1
+
+    @property
+    def count(self) -> int:
+        """One."""
+        return 1
 
     def views(self, number: int, episode: int, num_views: int) -> tuple[Array, Array]:
         """Both in ascending order."""
@@ -244,11 +251,10 @@ def rays_of(poses: Array, focal: float, size: tuple[int, int], cameras: Cameras)
     height, width = size
     x = (np.arange(width) + 0.5 - 0.5 * width) / focal
     y = (0.5 * height - np.arange(height) - 0.5) / focal
-    local = np.stack([*np.meshgrid(x, y), np.full((height, width), -1.0)], axis=-1)
+    right, up, back, centre = (np.asarray(poses, dtype=np.float64)[:, None, None, :3, k] for k in range(4))
+    directions = x[:, None] * right + (y[:, None, None] * up - back)  # exact products and sums: no library's own order
     if cameras.directions == "unit":
-        local /= np.linalg.norm(local, axis=-1, keepdims=True)
-    poses = np.asarray(poses, dtype=np.float64)
-    directions = np.einsum("hwj,vij->vhwi", local, poses[:, :3, :3])
-    origins = np.broadcast_to(poses[:, None, None, :3, 3], directions.shape)
+        directions /= np.sqrt(x**2 + y[:, None] ** 2 + 1.0)[..., None]
+    origins = np.broadcast_to(centre, directions.shape)
     near, far, background = cameras.near, cameras.far, cameras.background
     return Rays(origins.astype(np.float32), directions.astype(np.float32), near, far, background)

@@ -60,6 +60,7 @@ FIELDS = [
     plugin("inr", "radiance", backend="torch", takes=("rays",)),
     plugin("inr", "jaxy", backend="jax"),
     plugin("inr", "radiance", backend="jax", takes=("rays",)),
+    plugin("inr", "cones", backend="jax", takes=("rays",)),
 ]
 READERS = [
     plugin("reader", "transformer", backend="torch", takes=("weights",), joint=True),
@@ -315,7 +316,7 @@ def test_parts_that_do_not_fit_are_refused(
         ({"joint": 0.1}, "'joint' holds settings, as in --set joint.share=0.01; given: 0.1"),
         ({"reader": 5}, "setting 'reader' takes a name, as in --set reader=NAME; given: 5"),
         ({"fitter": None}, "no fitter is chosen; say --set fitter=NAME with one of: copy, descend, hyper"),
-        ({"inr": None}, "no inr is chosen; say --set inr=NAME with one of: flat, jaxy, radiance, siren"),
+        ({"inr": None}, "no inr is chosen; say --set inr=NAME with one of: cones, flat, jaxy, radiance, siren"),
         (
             {"reader": {"depth": 3, "lr": 1}},
             "no reader is chosen; settings were given for it: depth, lr; "

@@ -66,7 +66,7 @@ def show_dataset(plugin: Plugin, name: str, as_json: bool) -> None:
 def _print(data: dict[str, Any]) -> None:
     title(f"data set {data['name']}")
     click.echo(f"  {data['summary']}")
-    shapes = [" x ".join(map(str, (*part["shape"], part["channels"]))) for part in data["parts"]]
+    shapes = [_shape(part) for part in data["parts"]]
     facts = {
         "source": data["source"],
         "signals": ", ".join(f"{split} {size:,}" for split, size in data["sizes"].items()),
@@ -98,6 +98,13 @@ def _print(data: dict[str, Any]) -> None:
         )
     title("\nsettings")
     show_defaults(data["explained"])
+
+
+def _shape(part: dict[str, Any]) -> str:
+    """The cells and channels of a part; of views, those of one, and how many an entry is scored on."""
+    views = part["domain"] == "rays"
+    values = " x ".join(map(str, (*part["shape"][1 if views else 0 :], part["channels"])))
+    return f"views of {values}, {part['shape'][0]} of which are scored" if views else values
 
 
 def _download(data: dict[str, Any]) -> str:

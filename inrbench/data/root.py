@@ -35,5 +35,8 @@ def cache_root() -> Path:
 
 
 def data_folder(name: str, root: Path | None = None) -> Path:
-    """The folder of the data set ``name`` below the data root."""
-    return data_root(root) / name.partition(":")[0]
+    """The folder of the data set ``name`` below the data root; where it is not there, ``nerf/lego`` for nerf-lego."""
+    own = data_root(root) / name.partition(":")[0]
+    family, dash, member = own.name.partition("-")
+    nested = own.parent / family / member
+    return nested if dash and not own.exists() and nested.is_dir() else own

@@ -110,6 +110,15 @@ def test_the_users_own_data_is_not_marked_and_its_checksum_is_that_of_its_files(
     assert first.checksum != second.checksum
 
 
+def test_signals_that_are_made_when_asked_for_have_the_checksum_of_what_they_are_made_of() -> None:
+    class Made(Tiny):
+        def made_of(self) -> str:
+            return "ab" * 32
+
+    opened = open_dataset("made", Made(), None, unofficial=False)
+    assert (opened.checksum, opened.official, opened.name) == ("ab" * 32, True, "made")
+
+
 # ---------------------------------------------------------------------- archives
 
 
@@ -186,6 +195,15 @@ def test_an_archive_that_lacks_a_file_names_it(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- folders and hashes
+
+
+def test_a_member_of_a_family_may_lie_in_the_familys_folder(tmp_path: Path) -> None:
+    assert data_folder("nerf-lego", tmp_path) == tmp_path / "nerf-lego"
+    (tmp_path / "nerf" / "lego").mkdir(parents=True)
+    assert data_folder("nerf-lego", tmp_path) == tmp_path / "nerf" / "lego"
+    assert data_folder("nerf", tmp_path) == tmp_path / "nerf"
+    (tmp_path / "nerf-lego").mkdir()
+    assert data_folder("nerf-lego", tmp_path) == tmp_path / "nerf-lego"
 
 
 def test_the_data_root_is_the_option_then_the_variable_then_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
