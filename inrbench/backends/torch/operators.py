@@ -19,7 +19,7 @@ __all__ = ["GridField", "coords_at", "observe", "observer", "rays_of", "shape_of
 Tensors = Mapping[str, Tensor]
 
 #: Points of a grid or a list that a field is asked for at once by `observe`.
-CHUNK_POINTS = 2**18
+CHUNK_POINTS = 2**17
 
 
 @runtime_checkable

@@ -24,8 +24,8 @@ from inrbench_fields.settings import GradientDescentSettings
 
 __all__ = ["GradientDescent"]
 
-#: Signals that are queried at once.
-QUERY_ROWS = 16
+#: Signals that are queried at once, and their points in all where they are large.
+QUERY_ROWS, QUERY_POINTS = 16, 2**20
 
 
 class GradientDescent:
@@ -56,8 +56,9 @@ class GradientDescent:
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The fields' values on ``domain``, in [0, 1] up to overshoot: [chunk, *domain, channels]."""
-        for first in range(0, len(rows), QUERY_ROWS):
-            arrays = to_device(rows.take(slice(first, first + QUERY_ROWS)).arrays, run.device)
+        size = max(1, min(QUERY_ROWS, QUERY_POINTS // domain.num_points))
+        for first in range(0, len(rows), size):
+            arrays = to_device(rows.take(slice(first, first + size)).arrays, run.device)
             yield observe(self.field, arrays, domain, run.device).cpu().numpy()
 
     def facts(self) -> FitterFacts:

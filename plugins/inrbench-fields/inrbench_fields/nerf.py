@@ -33,8 +33,10 @@ class Nerf:
         self.network = FourierNetwork(3, angular, settings.width, settings.depth, 4)
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Weights and biases uniform in ±1/√in, PyTorch's default."""
-        return self.network.init(generator)
+        """Weights and biases uniform in ±1/√in, PyTorch's default, and the density's bias moved."""
+        arrays = self.network.init(generator)
+        arrays["output.bias"][3] += self.settings.density_bias
+        return arrays
 
     def apply(
         self, arrays: Mapping[str, Tensor], coords: Float[Tensor, "... points 3"]
@@ -61,7 +63,8 @@ class Nerf:
             "frequencies": "w = highest ** linspace(0, 1, frequencies)",
             "num_frequencies": settings.frequencies,
             "highest": settings.highest,
-            "init": "W and b uniform in ±1/sqrt(in)",
+            "init": "W and b uniform in ±1/sqrt(in), plus density_bias",
+            "density_bias": settings.density_bias,
             "coordinates": "scene units",
             "output": f"sigmoid(red, green, blue), {settings.density}(density)",
             "samples": settings.samples,

@@ -75,6 +75,15 @@ def test_raw_values_become_colour_and_density() -> None:
     assert soft.tolist() == pytest.approx([math.log(1.0 + math.exp(2.0)), math.log(1.0 + math.exp(-1.0))])
 
 
+def test_the_densitys_bias_can_start_elsewhere() -> None:
+    usual, moved = (field_of(density_bias=value).init(torch.manual_seed(0)) for value in (0.0, 0.5))
+    for name, array in usual.items():
+        change = torch.zeros_like(array)
+        if name == "output.bias":
+            change[3] = 0.5
+        torch.testing.assert_close(moved[name] - array, change)
+
+
 def test_the_convention_tells_how_rays_are_seen() -> None:
     found = field_of(samples=32, density="softplus").convention()
     assert found["samples"] == 32
