@@ -163,6 +163,8 @@ def test_samples_lie_from_near_to_far_and_the_last_step_is_closed() -> None:
     depths, steps = depths_along(torch.zeros(2, 3), 2.0, 6.0, 5)
     assert depths.tolist() == [[2.0, 3.0, 4.0, 5.0, 6.0]] * 2
     assert steps.tolist() == [[1.0, 1.0, 1.0, 1.0, pytest.approx(1e-3)]] * 2
+    fine, _ = depths_along(torch.zeros(1, 3, dtype=F64), 2.0, 6.0, 4)
+    assert fine.tolist() == [pytest.approx([2.0, 10 / 3, 14 / 3, 6.0], abs=1e-12)]
 
 
 def test_jitter_moves_each_sample_evenly_within_its_own_bin() -> None:

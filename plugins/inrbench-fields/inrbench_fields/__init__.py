@@ -1,4 +1,4 @@
-"""Fields that no single method owns, plain gradient descent on them, and the method `siren`."""
+"""Fields that no single method owns, plain gradient descent on them, and the methods `siren` and `nerf`."""
 
 from __future__ import annotations
 
@@ -99,8 +99,43 @@ def inrbench_fitters() -> list[Plugin]:
 
 @hookimpl
 def inrbench_methods() -> list[Method]:
-    """SIREN fitted to each signal."""
+    """A SIREN fitted to each signal; a NeRF fitted to each scene."""
     return [
+        Method(
+            api_version=1,
+            name="nerf",
+            summary="one NeRF a scene, fitted to its views by plain gradient descent; held-out views are scored",
+            inr="nerf",
+            fitter="gradient-descent",
+            settings={
+                "inr": {"width": 256, "depth": 4, "samples": 128, "density_bias": 0.5},
+                "fitter": {
+                    "steps": 200_000,
+                    "batch_points": 4096,
+                    "lr": 5e-4,
+                    "schedule": "exponential",
+                    "foreground_steps": 500,
+                },
+            },
+            profiles={
+                "laptop": {
+                    "inr": {"width": 128, "samples": 64},
+                    "fitter": {
+                        "steps": 2500,
+                        "batch_points": 512,
+                        "lr": 5e-3,
+                        "schedule": "cosine",
+                        "foreground_steps": 100,
+                    },
+                },
+                "smoke": {
+                    "inr": {"width": 16, "depth": 1, "samples": 16},
+                    "fitter": {"steps": 20, "batch_points": 64, "lr": 5e-3, "foreground_steps": 10},
+                },
+            },
+            source=NERF_SOURCE,
+            citation=NERF_CITATION,
+        ),
         Method(
             api_version=1,
             name="siren",
@@ -125,5 +160,5 @@ def inrbench_methods() -> list[Method]:
             },
             source=SIREN_SOURCE,
             citation=SIREN_CITATION,
-        )
+        ),
     ]
