@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 from inrbench.domains import Array
 from inrbench.interfaces import Run
-from inrbench.settings import TrainingSettings
 
-__all__ = ["batches", "cosine", "inverse_sqrt", "one_cycle", "schedule"]
+__all__ = ["Scheduled", "batches", "cosine", "inverse_sqrt", "one_cycle", "schedule"]
 
 
-def schedule(settings: TrainingSettings, step: int, total: int) -> tuple[float, float | None]:
+class Scheduled(Protocol):
+    """Settings that say how the learning rate goes; `inrbench.settings.TrainingSettings` explains them."""
+
+    @property
+    def schedule(self) -> str:
+        """The schedule's name."""
+        ...
+
+    @property
+    def warmup(self) -> float:
+        """Share of the steps before its peak."""
+        ...
+
+
+def schedule(settings: Scheduled, step: int, total: int) -> tuple[float, float | None]:
     """(factor of the learning rate, beta_1 or None for the optimiser's own) at ``step`` of ``total``."""
     if settings.schedule == "one-cycle":
         return one_cycle(step, total, settings.warmup)
@@ -20,6 +34,8 @@ def schedule(settings: TrainingSettings, step: int, total: int) -> tuple[float, 
         return cosine(step, total, settings.warmup), None
     if settings.schedule == "inverse-sqrt":
         return inverse_sqrt(step, total, settings.warmup), None
+    if settings.schedule == "exponential":
+        return 0.1 ** (step / total), None
     return 1.0, None
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "Copies",
     "DataSettings",
     "JointSettings",
+    "Schedule",
     "Settings",
     "SignalTrainingSettings",
     "Stage",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 Stage = Literal["train", "fit", "read", "score"]
+#: How a learning rate goes over the steps; `inrbench.schedules` has the formulas.
+Schedule = Literal["constant", "one-cycle", "cosine", "inverse-sqrt", "exponential"]
 
 
 class Settings(BaseModel):
@@ -107,8 +110,9 @@ class TrainingSettings(Settings):
     ema: float | None = setting(
         None, "decay of the average of the parameters that is used after training; none if empty", gt=0.0, lt=1.0
     )
-    schedule: Literal["constant", "one-cycle", "cosine", "inverse-sqrt"] = setting(
-        "constant", "learning rate over the steps; cosine and inverse-sqrt rise linearly from 0 at first"
+    schedule: Schedule = setting(
+        "constant",
+        "learning rate over the steps; cosine, inverse-sqrt rise linearly from 0 at first; exponential falls to 1/10",
     )
     warmup: float = setting(0.05, "share of the steps before a schedule's peak", gt=0.0, lt=1.0)
 

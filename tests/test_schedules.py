@@ -82,6 +82,15 @@ def test_schedules_without_a_momentum_leave_it_alone(name: str, shape: object) -
     assert schedule(settings, 7, 20) == (shape(7, 20, 0.3), None)  # type: ignore[operator]
 
 
+def test_an_exponential_schedule_falls_to_a_tenth_in_equal_ratios() -> None:
+    settings = TrainingSettings(schedule="exponential")
+    factors = [schedule(settings, step, 100)[0] for step in range(101)]
+    assert factors[0] == 1.0
+    assert factors[50] == pytest.approx(0.1**0.5)
+    assert factors[100] == pytest.approx(0.1)
+    assert schedule(settings, 3, 100)[1] is None
+
+
 @pytest.mark.parametrize(("signals", "size"), [(12, 4), (13, 4), (3, 16), (16, 16), (7, 1)])
 def test_an_epoch_is_a_permutation_without_its_short_rest(signals: int, size: int) -> None:
     batch = batches(signals, size, CellRun(0))

@@ -101,7 +101,7 @@ def test_a_pair_shows_resolved_settings_with_stage_meaning_and_what_is_allowed()
         "description": "inner steps k",
         "stage": "train",
     }
-    assert rows["fitter.train.schedule"]["allowed"] == "constant | one-cycle | cosine | inverse-sqrt"
+    assert rows["fitter.train.schedule"]["allowed"] == "constant | one-cycle | cosine | inverse-sqrt | exponential"
     assert rows["fitter.train.clip_norm"]["allowed"] == "float > 0 or null"
     assert "fitter.steps" in invoke("show", "wt+mnist").stdout
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,7 +11,14 @@ from torch import Tensor
 
 from inrbench.domains import Domain, Rays
 
-__all__ = ["DifferentiatedField", "Field", "coords_of", "loss_and_gradient", "to_device"]
+__all__ = [
+    "DifferentiatedField",
+    "Field",
+    "autograd_loss_and_gradient",
+    "coords_of",
+    "loss_and_gradient",
+    "to_device",
+]
 
 Tensors = Mapping[str, Tensor]
 
@@ -87,6 +94,20 @@ def loss_and_gradient(
     """
     if isinstance(field, DifferentiatedField):
         return field.loss_and_gradient(arrays, coords, target, adapted, recompute=recompute, precision=precision)
+    return autograd_loss_and_gradient(
+        lambda leaves: field.apply(leaves, coords), arrays, target, adapted, precision=precision
+    )
+
+
+def autograd_loss_and_gradient(
+    predict: Callable[[Tensors], Tensor],
+    arrays: Tensors,
+    target: Float[Tensor, "signals points channels"],
+    adapted: Sequence[str],
+    *,
+    precision: torch.dtype | None = None,
+) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
+    """As `loss_and_gradient`, of what ``predict`` makes of the arrays."""
     recorded, device = torch.is_grad_enabled(), target.device.type
     with torch.enable_grad(), torch.autocast(device, enabled=False):  # autograd's own products would follow one outside
         leaves = dict(arrays)
@@ -94,7 +115,7 @@ def loss_and_gradient(
             if not (recorded and arrays[name].requires_grad):
                 leaves[name] = arrays[name].detach().requires_grad_()
         with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
-            output = field.apply(leaves, coords)
+            output = predict(leaves)
         loss = (output.to(target.dtype) - target).square().mean((1, 2))
         gradients = torch.autograd.grad(loss.sum(), [leaves[name] for name in adapted], create_graph=recorded)
     return (loss if recorded else loss.detach()), dict(zip(adapted, gradients, strict=True))

@@ -1,4 +1,4 @@
-"""Fields that no single method owns, plain gradient descent on them, and the method `siren`."""
+"""Fields that no single method owns, plain gradient descent on them, and the methods `siren` and `nerf`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,19 @@ FOURIER_CITATION = """@inproceedings{tancik2020fourier,
   booktitle = {NeurIPS},
   year      = {2020}
 }"""
+NERF_SOURCE = "Mildenhall et al., NeRF: Scenes as Neural Radiance Fields for View Synthesis, arXiv 2003.08934"
+NERF_CITATION = """@inproceedings{mildenhall2020nerf,
+  author    = {Mildenhall, Ben and Srinivasan, Pratul P. and Tancik, Matthew and Barron, Jonathan T. and
+               Ramamoorthi, Ravi and Ng, Ren},
+  title     = {NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis},
+  booktitle = {ECCV},
+  year      = {2020}
+}"""
 
 
 @hookimpl
 def inrbench_inrs() -> list[Plugin]:
-    """SIREN in PyTorch and in Equinox; ReLU layers behind Fourier features."""
+    """SIREN in PyTorch and in Equinox; ReLU layers behind Fourier features, for values and for views."""
     torch = Plugin(
         kind="inr",
         api_version=1,
@@ -53,7 +61,19 @@ def inrbench_inrs() -> list[Plugin]:
         source=FOURIER_SOURCE,
         citation=FOURIER_CITATION,
     )
-    return [torch, replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren"), fourier]
+    nerf = Plugin(
+        kind="inr",
+        api_version=1,
+        name="nerf",
+        summary="colour and density in space, seen along rays; ReLU layers behind Fourier features, no view direction",
+        backend="torch",
+        target="inrbench_fields.nerf:Nerf",
+        settings="inrbench_fields.settings:NerfSettings",
+        takes=("rays",),
+        source=NERF_SOURCE,
+        citation=NERF_CITATION,
+    )
+    return [torch, replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren"), fourier, nerf]
 
 
 @hookimpl
@@ -67,17 +87,55 @@ def inrbench_fitters() -> list[Plugin]:
         backend="torch",
         target="inrbench_fields.gradient_descent:GradientDescent",
         settings="inrbench_fields.settings:GradientDescentSettings",
-        takes=("grid", "points"),
+        takes=("grid", "points", "rays"),
         gives=("weights",),
         needs_inr=True,
     )
-    return [torch, replace(torch, backend="jax", target="inrbench_fields.gradient_descent_jax:GradientDescent")]
+    jax = replace(
+        torch, backend="jax", target="inrbench_fields.gradient_descent_jax:GradientDescent", takes=("grid", "points")
+    )
+    return [torch, jax]
 
 
 @hookimpl
 def inrbench_methods() -> list[Method]:
-    """SIREN fitted to each signal."""
+    """A SIREN fitted to each signal; a NeRF fitted to each scene."""
     return [
+        Method(
+            api_version=1,
+            name="nerf",
+            summary="one NeRF a scene, fitted to its views by plain gradient descent; held-out views are scored",
+            inr="nerf",
+            fitter="gradient-descent",
+            settings={
+                "inr": {"width": 256, "depth": 4, "samples": 128, "density_bias": 0.5},
+                "fitter": {
+                    "steps": 200_000,
+                    "batch_points": 4096,
+                    "lr": 5e-4,
+                    "schedule": "exponential",
+                    "foreground_steps": 500,
+                },
+            },
+            profiles={
+                "laptop": {
+                    "inr": {"width": 128, "samples": 64},
+                    "fitter": {
+                        "steps": 2500,
+                        "batch_points": 512,
+                        "lr": 5e-3,
+                        "schedule": "cosine",
+                        "foreground_steps": 100,
+                    },
+                },
+                "smoke": {
+                    "inr": {"width": 16, "depth": 1, "samples": 16},
+                    "fitter": {"steps": 20, "batch_points": 64, "lr": 5e-3, "foreground_steps": 10},
+                },
+            },
+            source=NERF_SOURCE,
+            citation=NERF_CITATION,
+        ),
         Method(
             api_version=1,
             name="siren",
@@ -102,5 +160,5 @@ def inrbench_methods() -> list[Method]:
             },
             source=SIREN_SOURCE,
             citation=SIREN_CITATION,
-        )
+        ),
     ]

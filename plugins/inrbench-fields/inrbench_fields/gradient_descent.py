@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from inrbench.backends.torch.draws import torch_generator
-from inrbench.backends.torch.fields import Field, coords_of, loss_and_gradient, to_device
-from inrbench.backends.torch.observed import Observed, shards
-from inrbench.domains import Array, Domain, Grid
-from inrbench.errors import NotFinite
+from inrbench.backends.torch.fields import Field, to_device
+from inrbench.backends.torch.operators import observe
+from inrbench.backends.torch.rendering import RadianceField
+from inrbench.domains import Array, Domain
+from inrbench.errors import BadSetting, NotFinite
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
+from inrbench.schedules import schedule
 from inrbench.signals import Signals, SignalSpec
+from inrbench_fields.objective import Objective, objectives
 from inrbench_fields.settings import GradientDescentSettings
 
 __all__ = ["GradientDescent"]
 
-#: Signals that are queried at once.
-QUERY_ROWS = 16
+#: Signals that are queried at once, and their points in all where they are large.
+QUERY_ROWS, QUERY_POINTS = 16, 2**20
 
 
 class GradientDescent:
-    """Descends each signal's mean squared error, in the field's own output range, over all of its points."""
+    """Descends each signal's mean squared error, in the field's own output range, over its points or rays."""
 
     def __init__(self, settings: GradientDescentSettings, spec: SignalSpec, inr: Field) -> None:
+        if "rays" in spec.domains and settings.batch_points is None:
+            raise BadSetting(
+                "setting fitter.batch_points is empty: rays need a number, as --set fitter.batch_points=1024"
+            )
         self.settings, self.spec, self.field = settings, spec, inr
         self.example = inr.init(torch.Generator().manual_seed(0))
         shapes = {name: tuple(array.shape) for name, array in self.example.items()}
@@ -42,27 +50,27 @@ class GradientDescent:
 
     def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
         """Fit ``signals`` shard by shard; a signal's result depends on its id and its values alone."""
-        shard = shards(signals, self.settings.shard, run.device, lambda one: run.rng("points", one))
-        for number, observed in enumerate(shard):
-            arrays = self._descend(observed, f"shard {number}", run)
-            yield Representations(self.layout, arrays, observed.ids, np.zeros(len(observed), dtype=np.int64))
+        for number, objective in enumerate(objectives(self.field, self.settings, signals, run)):
+            arrays = self._descend(objective, f"shard {number}", run)
+            yield Representations(self.layout, arrays, objective.ids, np.zeros(len(objective.ids), dtype=np.int64))
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The fields' values on ``domain``, in [0, 1] up to overshoot: [chunk, *domain, channels]."""
-        coords = coords_of(domain, run.device)
-        scale, offset = self.field.to_unit
-        shape = domain.shape if isinstance(domain, Grid) else (domain.num_points,)
-        with torch.no_grad():
-            for first in range(0, len(rows), QUERY_ROWS):
-                arrays = to_device(rows.take(slice(first, first + QUERY_ROWS)).arrays, run.device)
-                values = self.field.apply(arrays, coords) * scale + offset
-                yield values.reshape(len(values), *shape, -1).cpu().numpy()
+        size = max(1, min(QUERY_ROWS, QUERY_POINTS // domain.num_points))
+        for first in range(0, len(rows), size):
+            arrays = to_device(rows.take(slice(first, first + size)).arrays, run.device)
+            yield observe(self.field, arrays, domain, run.device).cpu().numpy()
 
     def facts(self) -> FitterFacts:
         """Every parameter of the field is adapted; a step costs a forward and a backward pass (3 forward passes)."""
         count = sum(array.numel() for array in self.example.values())
-        points = self.spec.parts[0].shape
-        forward = self.field.flops(int(np.prod(points)))
+        part = self.spec.parts[0]
+        points = int(np.prod(part.shape))
+        if self.settings.batch_points is not None:
+            points = self.settings.batch_points if part.domain == "points" else min(self.settings.batch_points, points)
+        if part.domain == "rays":
+            points *= cast(RadianceField, self.field).num_samples
+        forward = self.field.flops(points)
         kind = "independent" if self.settings.initialisation == "independent" else "shared"
         return FitterFacts(count, count, kind, "global", 0.0, 3.0 * forward * self.settings.steps)  # type: ignore[arg-type]
 
@@ -71,12 +79,9 @@ class GradientDescent:
         drawn = [self.field.init(torch_generator(run.rng("initialisation", key))) for key in keys]
         return {name: torch.stack([one[name] for one in drawn]).to(run.device) for name in self.example}
 
-    def _descend(self, observed: Observed, name: str, run: Run) -> dict[str, np.ndarray]:
+    def _descend(self, objective: Objective, name: str, run: Run) -> dict[str, np.ndarray]:
         settings = self.settings
-        arrays = self._initial(observed.ids, run)
-        scale, offset = self.field.to_unit
-        coords, values = observed.whole()
-        target = (values - offset) / scale
+        arrays = self._initial(objective.ids, run)
         kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
         optimiser = kinds[settings.optimiser](list(arrays.values()), lr=settings.lr)
 
@@ -96,11 +101,16 @@ class GradientDescent:
                     optimiser.state[arrays[key]][moment] = tensor
 
         for step in run.steps(name, settings.steps, state, restore):
+            factor, beta_1 = schedule(settings, step, settings.steps)
+            for options in optimiser.param_groups:
+                options["lr"] = settings.lr * factor
+                if beta_1 is not None and settings.optimiser == "adam":
+                    options["betas"] = (beta_1, options["betas"][1])
             with torch.no_grad():
-                error, gradients = loss_and_gradient(self.field, arrays, coords, target, list(arrays))
+                error, gradients = objective.gradients(step, arrays)
             for key, gradient in gradients.items():
                 arrays[key].grad = gradient
             optimiser.step()
             if step == settings.steps - 1 and not bool(error.isfinite().all()):
-                raise NotFinite(f"fitting diverged on signal {observed.ids[int(error.isfinite().int().argmin())]}")
+                raise NotFinite(f"fitting diverged on signal {objective.ids[int(error.isfinite().int().argmin())]}")
         return {key: array.cpu().numpy() for key, array in arrays.items()}

@@ -16,7 +16,7 @@ from inrbench.backends.jax.fields import Field, coords_of
 from inrbench.backends.jax.observed import Shard, shards
 from inrbench.backends.jax.training import named
 from inrbench.domains import Array, Domain, Grid
-from inrbench.errors import NotFinite
+from inrbench.errors import BadSetting, NotFinite
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
 from inrbench.signals import Signals, SignalSpec
@@ -34,6 +34,11 @@ class GradientDescent:
     """Descends each signal's mean squared error, in the field's own output range, over all of its points."""
 
     def __init__(self, settings: GradientDescentSettings, spec: SignalSpec, inr: Field) -> None:
+        if settings.batch_points is not None or settings.schedule != "constant":
+            raise BadSetting(
+                f"settings fitter.batch_points={settings.batch_points} and fitter.schedule={settings.schedule}: in JAX "
+                "a step sees all points, at a constant rate; --set fitter.backend=torch has both"
+            )
         self.settings, self.spec, self.field = settings, spec, inr
         example = inr.init(np.random.default_rng(0))
         self.structure = jax.tree.structure(example)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from inrbench.settings import Settings, setting
+from inrbench.settings import Schedule, Settings, setting
 
-__all__ = ["GradientDescentSettings", "ReluFourierSettings", "SirenSettings"]
+__all__ = ["GradientDescentSettings", "NerfSettings", "ReluFourierSettings", "SirenSettings"]
 
 
 class SirenSettings(Settings):
@@ -45,6 +45,20 @@ class ReluFourierSettings(Settings):
     output_offset: float = setting(0.5, "added to the output layer's values, which are in the data's own unit")
 
 
+class NerfSettings(Settings):
+    """``depth`` + 2 linear layers: features → width, ``depth`` times width → width, width → colour and density."""
+
+    width: int = setting(256, "neurons in a ReLU layer", ge=1)
+    depth: int = setting(4, "ReLU layers width → width behind the first", ge=0)
+    frequencies: int = setting(20, "frequencies of each coordinate, each with a cosine and a sine", ge=1)
+    highest: float = setting(256.0, "the highest frequency; they are spaced from 1 to it in equal ratios", ge=1.0)
+    samples: int = setting(128, "samples along a ray", ge=2)
+    density: Literal["relu", "softplus"] = setting("relu", "from the last layer's fourth value to the density")
+    density_bias: float = setting(
+        0.0, "added to the density's bias as it is drawn; a ReLU that starts below 0 everywhere never learns"
+    )
+
+
 class GradientDescentSettings(Settings):
     """Every signal on its own."""
 
@@ -55,3 +69,14 @@ class GradientDescentSettings(Settings):
         "independent", "each signal from a draw of its own, keyed by its id, or all from the same one"
     )
     shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
+    batch_points: int | None = setting(
+        None,
+        "points or rays of a signal that a step sees, drawn anew at each; all if empty, which rays cannot be",
+        ge=1,
+    )
+    schedule: Schedule = setting("constant", "learning rate over the steps, as in training loops")
+    warmup: float = setting(0.05, "share of the steps before a schedule's peak", gt=0.0, lt=1.0)
+    jitter: bool = setting(True, "rays: move the samples at random within their bins, anew at each step")
+    foreground_steps: int = setting(
+        0, "rays: so many steps at first take half of their rays from pixels that differ from the background", ge=0
+    )

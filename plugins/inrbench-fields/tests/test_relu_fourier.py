@@ -38,7 +38,7 @@ def plain(field: ReluFourier, arrays: dict[str, Tensor], point: np.ndarray) -> n
     count, highest = field.settings.frequencies, field.settings.highest
     frequencies = [highest ** (k / max(1, count - 1)) for k in range(count)]
     hidden = np.array(
-        [wave(math.pi * w * x) for x in point.tolist() for wave in (math.cos, math.sin) for w in frequencies]
+        [wave(math.pi * w * x) for wave in (math.cos, math.sin) for x in point.tolist() for w in frequencies]
     )
     for i in range(field.settings.depth + 1):
         before = arrays[f"layers.{i}.weight"].numpy() @ hidden + arrays[f"layers.{i}.bias"].numpy()
@@ -60,16 +60,16 @@ def test_a_batch_of_signals_is_a_loop_over_them_and_their_points(shape: tuple[in
 
 
 def test_frequencies_are_those_of_the_papers_code() -> None:
-    angular = field_of().angular.double().numpy()
+    angular = field_of().network.angular.double().numpy()
     assert len(angular) == 64
     np.testing.assert_allclose(angular / math.pi, np.exp(np.linspace(0.0, math.log(1024.0), 64)), rtol=1e-6)
 
 
 def test_features_of_a_point_by_hand() -> None:
     field = field_of(frequencies=3, highest=4.0)  # 1, 2, 4
-    found = field.encode(torch.tensor([[0.5, 0.25]], dtype=torch.float64))[0]
+    found = field.network.encode(torch.tensor([[0.5, 0.25]], dtype=torch.float64))[0]
     half = math.sqrt(0.5)
-    np.testing.assert_allclose(found, [0, -1, 1, 1, 0, 0, half, 0, -1, half, 1, 0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, [0, -1, 1, half, 0, -1, 1, 0, 0, half, 1, 0], rtol=0, atol=1e-6)
 
 
 def test_arrays_without_signals_in_front_are_shared_by_all() -> None:
@@ -81,6 +81,23 @@ def test_arrays_without_signals_in_front_are_shared_by_all() -> None:
         torch.testing.assert_close(field.apply(some, coords), field.apply(apart, coords), rtol=0, atol=1e-12)
     alone = field.apply({name: array[1] for name, array in arrays.items()}, coords)
     torch.testing.assert_close(alone, field.apply(arrays, coords)[1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 5), (2, 3, 2)])
+def test_a_grid_by_its_axes_is_the_grid_point_by_point(shape: tuple[int, ...]) -> None:
+    field = field_of(*shape, width=7, depth=1, frequencies=4)
+    arrays, grid = several(field, 3), Grid.of(*shape)
+    lines = [torch.as_tensor(Grid.of(count).coords()[:, 0]).double() for count in shape]
+    for shared in ([], ["layers.0.weight"], ["layers.0.bias"], list(arrays)):
+        given = {n: a[0] if n in shared else a for n, a in arrays.items()}
+        leaves = {name: array.clone().requires_grad_() for name, array in given.items()}
+        found = field.apply_grid(leaves, field.encode_grid(lines))
+        expected = field.apply(leaves, coords_of(grid, "cpu").double())
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        weights = torch.rand(found.shape, generator=torch.manual_seed(0), dtype=torch.float64)
+        one, other = (torch.autograd.grad((weights * out).sum(), list(leaves.values())) for out in (found, expected))
+        for ours, theirs in zip(one, other, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
 def test_each_signal_may_have_points_of_its_own() -> None:

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from inrbench.backends.torch.compiled import compilation, compile_seconds, require_compiler
 from inrbench.backends.torch.draws import torch_generator
-from inrbench.backends.torch.fields import DifferentiatedField, Field, coords_of, loss_and_gradient, to_device
+from inrbench.backends.torch.fields import DifferentiatedField, Field, loss_and_gradient, to_device
 from inrbench.backends.torch.joint import train_jointly
 from inrbench.backends.torch.observed import DrawnSignals, Observed, Sample, num_drawn, shards, subset
+from inrbench.backends.torch.operators import observe
 from inrbench.backends.torch.precision import precision_here
 from inrbench.backends.torch.training import Group, micro_batch
-from inrbench.domains import Array, Domain, Grid
+from inrbench.domains import Array, Domain
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
 from inrbench.signals import Signals, SignalSpec
@@ -236,16 +237,11 @@ class MetaSGD:
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The values of θ + δ on ``domain``, [chunk, *domain, channels], unclamped."""
         theta, shared = to_device(self.theta, run.device), to_device(self.shared, run.device)
-        scale, offset = self.field.to_unit
-        coords = coords_of(domain, run.device)
-        shape = domain.shape if isinstance(domain, Grid) else (domain.num_points,)
-        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * self._width() * len(coords))))
-        with torch.no_grad():
-            for first in range(0, len(rows), size):
-                delta = to_device(rows.take(slice(first, first + size)).arrays, run.device)
-                phi = {name: value + delta[name] for name, value in theta.items()}
-                values = self.field.apply({**phi, **shared}, coords) * scale + offset
-                yield values.reshape(len(values), *shape, -1).cpu().numpy()
+        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * self._width() * domain.num_points)))
+        for first in range(0, len(rows), size):
+            delta = to_device(rows.take(slice(first, first + size)).arrays, run.device)
+            phi = {name: value + delta[name] for name, value in theta.items()}
+            yield observe(self.field, {**phi, **shared}, domain, run.device).cpu().numpy()
 
     def facts(self) -> FitterFacts:
         """θ, output layer, scale and rates; a signal costs 3 forward passes a step in fitting and 9 in training.
