@@ -28,6 +28,7 @@ SHAPES_CHECKED = [
     "inrbench_learned_init",
     "inrbench_mwt",
     "inrbench_readers",
+    "inrbench_trans_inr",
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from inrbench.domains import Array
 from inrbench.interfaces import Run
 
-__all__ = ["Scheduled", "batches", "cosine", "inverse_sqrt", "one_cycle", "schedule"]
+__all__ = ["Scheduled", "batches", "cosine", "inverse_sqrt", "one_cycle", "schedule", "tenth"]
 
 
 class Scheduled(Protocol):
@@ -36,6 +36,8 @@ def schedule(settings: Scheduled, step: int, total: int) -> tuple[float, float |
         return inverse_sqrt(step, total, settings.warmup), None
     if settings.schedule == "exponential":
         return 0.1 ** (step / total), None
+    if settings.schedule == "step":
+        return tenth(step, total), None
     return 1.0, None
 
 
@@ -65,6 +67,11 @@ def inverse_sqrt(step: int, total: int, warmup: float) -> float:
     """Rises linearly to 1 at the last of the first ``warmup * total`` steps, then falls as 1/√step."""
     rise = max(1.0, warmup * total)
     return min((step + 1) / rise, math.sqrt(rise / (step + 1)))
+
+
+def tenth(step: int, total: int) -> float:
+    """1, and a tenth of it for the last 20 % of the steps (Trans-INR's public code, arXiv 2208.02801)."""
+    return 1.0 if 5 * step < 4 * total else 0.1
 
 
 def _cosine(start: float, end: float, done: float) -> float:

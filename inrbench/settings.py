@@ -31,7 +31,7 @@ __all__ = [
 
 Stage = Literal["train", "fit", "read", "score"]
 #: How a learning rate goes over the steps; `inrbench.schedules` has the formulas.
-Schedule = Literal["constant", "one-cycle", "cosine", "inverse-sqrt", "exponential"]
+Schedule = Literal["constant", "one-cycle", "cosine", "inverse-sqrt", "exponential", "step"]
 
 
 class Settings(BaseModel):
@@ -112,7 +112,8 @@ class TrainingSettings(Settings):
     )
     schedule: Schedule = setting(
         "constant",
-        "learning rate over the steps; cosine, inverse-sqrt rise linearly from 0 at first; exponential falls to 1/10",
+        "learning rate over the steps; cosine, inverse-sqrt rise linearly from 0 at first; exponential falls to 1/10; "
+        "step is 1/10 for the last 20 %",
     )
     warmup: float = setting(0.05, "share of the steps before a schedule's peak", gt=0.0, lt=1.0)
 

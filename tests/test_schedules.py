@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inrbench.cell_run import CellRun
-from inrbench.schedules import batches, cosine, inverse_sqrt, one_cycle, schedule
+from inrbench.schedules import batches, cosine, inverse_sqrt, one_cycle, schedule, tenth
 from inrbench.settings import TrainingSettings
 
 
@@ -49,6 +49,13 @@ def test_the_schedule_reads_its_warmup_from_the_settings() -> None:
     settings = TrainingSettings(schedule="one-cycle", warmup=0.4)
     assert schedule(settings, 17, 50) == one_cycle(17, 50, 0.4)
     assert schedule(settings, 17, 50) != one_cycle(17, 50, 0.05)
+
+
+@pytest.mark.parametrize(("total", "first"), [(1, 1), (5, 4), (7, 6), (10, 8), (303_600, 242_880)])
+def test_the_rate_is_a_tenth_for_the_last_fifth_of_the_steps(total: int, first: int) -> None:
+    assert [tenth(step, total) for step in (0, first - 1)] == [1.0, 1.0]
+    assert {tenth(step, total) for step in range(first, total)} <= {0.1}
+    assert schedule(TrainingSettings(schedule="step"), total, total) == (0.1, None)
 
 
 def test_the_inverse_square_root_is_functas_for_diffusion() -> None:

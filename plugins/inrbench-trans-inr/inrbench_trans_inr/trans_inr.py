@@ -1,0 +1,154 @@
+"""Trans-INR on images: one forward pass of a transformer gives the weights of a field.
+
+Chen and Wang, Transformers as Meta-Learners for Implicit Neural Representations, 2022 (arXiv 2208.02801). What is
+shared is the hypernetwork. A representation is the vectors u of each matrix (kind ``tokens``), from which the shared
+parts make the field's weights; after steps at test time it is all of the field's arrays (kind ``weights``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inrbench.backends.torch.fields import Field, coords_of
+from inrbench.backends.torch.joint import train_jointly
+from inrbench.backends.torch.observed import Observed, Sample, shards
+from inrbench.domains import Array, Domain, Grid
+from inrbench.errors import BadSetting, Refused
+from inrbench.interfaces import FitterFacts, Head, Run, Trained
+from inrbench.representations import Representations
+from inrbench.signals import PartSpec, Signals, SignalSpec
+from inrbench_trans_inr.field_loss import field_loss
+from inrbench_trans_inr.generating import Generating, Tensors
+from inrbench_trans_inr.hypernetwork import Hypernetwork
+from inrbench_trans_inr.settings import TransINRSettings
+from inrbench_trans_inr.tokenizers import ImageTokenizer
+
+__all__ = ["TransINR"]
+
+#: One layer's values of the signals that are queried at once.
+QUERY_BYTES = 2**28
+
+
+class TransINR(Generating):
+    """The fitter for images; its shared arrays are the hypernetwork's parameters."""
+
+    def __init__(self, settings: TransINRSettings, spec: SignalSpec, inr: Field) -> None:
+        part = spec.parts[0]
+        self.settings, self.spec = settings, spec
+        self.shape = _image_shape(part, settings)
+        self.channels = part.channels
+        with torch.device("meta"):
+            tokenizer = ImageTokenizer(
+                self.shape, part.channels, settings.patch, settings.pad, settings.width, settings.embedding
+            )
+        self.tokenizer = tokenizer
+        super().__init__(settings, inr, Hypernetwork(settings, inr, tokenizer))
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, train: Signals, validation: Signals, run: Run, heads: Sequence[Head] = ()) -> Trained:
+        """Learn the hypernetwork."""
+        return train_jointly(self, train, heads, self.settings.train, run)
+
+    def loss(self, observed: Observed) -> tuple[Tensor, Tensors, Tensors]:
+        """(mean squared error over whole images in the field's own range, the vectors, values to log)."""
+        coords, target = self._placed(observed.whole())
+        vectors = self._vectors(observed)
+        errors = field_loss(self.field, self.network.arrays(vectors), coords, target, self.shape[1])
+        psnr = -10.0 * torch.log10(errors.detach() * self.field.to_unit[0] ** 2).mean()
+        return errors.mean(), vectors, {"psnr_db": psnr}
+
+    def activation_bytes(self) -> int:
+        """The widest layer of the transformer, as float32, for all tokens of one image."""
+        tokens = self.tokenizer.num_tokens + len(self.network.transformer.weight_tokens)
+        return 4 * tokens * self.settings.feedforward
+
+    # ------------------------------------------------------------------ fitting and querying
+
+    def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
+        """One forward pass, and steps on the generated weights where `test_steps` asks for them."""
+        self.network.to(run.device)
+        pieces = shards(signals, self.settings.shard, run.device, lambda one: run.rng("test points", one))
+        for number, observed in enumerate(pieces):
+            with torch.no_grad():
+                found = self._vectors(observed)
+            if self.steps:
+                found = self.optimised(found, self._test_losses(observed, run), f"shard {number}", run)
+            yield self.rows(found, observed.ids)
+
+    def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
+        """The fields' values on ``domain``, [chunk, *domain, channels], unclamped."""
+        coords = coords_of(domain, run.device)
+        scale, offset = self.field.to_unit
+        shape = domain.shape if isinstance(domain, Grid) else (domain.num_points,)
+        width = max(array.columns for array in self.network.matrices)
+        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * width * len(coords))))
+        for first in range(0, len(rows), size):
+            arrays = self.arrays_of(rows.take(slice(first, first + size)), run.device)
+            with torch.no_grad():
+                values = self.field.apply(arrays, coords) * scale + offset
+            yield values.reshape(len(values), *shape, -1).cpu().numpy()
+
+    def images_of(self, observed: Observed) -> Float[Tensor, "signals height width channels"]:
+        """The whole images of ``observed``, in [0, 1]."""
+        _, values = observed.whole()
+        return values.reshape(len(values), *self.shape, self.channels)
+
+    def facts(self) -> FitterFacts:
+        """All that the hypernetwork learns; a step is 3 forward passes of it and of the field, a fit 1 of it alone."""
+        points = self.shape[0] * self.shape[1]
+        forward = 2.0 * (self.tokenizer.multiply_adds() + self.network.multiply_adds(self.tokenizer.num_tokens))
+        field, seen = self.field.flops(points), self.field.flops(self.settings.test_points or points)
+        return FitterFacts(
+            parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            adapted_values=self.layout.num_values,
+            initialisation="generated",
+            scope="global",
+            train_flops=3.0 * (forward + field),
+            fit_flops=forward + 3.0 * seen * self.steps,
+        )
+
+    def _vectors(self, observed: Observed) -> Tensors:
+        return self.network.vectors(self.tokenizer(self.images_of(observed)))
+
+    def _placed(self, sample: Sample) -> Sample:
+        """A sample with its values in the field's own range."""
+        scale, offset = self.field.to_unit
+        return sample[0], (sample[1] - offset) / scale
+
+    def _test_losses(self, observed: Observed, run: Run) -> Callable[[int, Tensors], Tensor]:
+        """From the step and the arrays to each signal's error, on all pixels or on fresh draws."""
+        coords, target = self._placed(observed.whole())
+        points, count = target.shape[1], self.settings.test_points
+
+        def losses(step: int, arrays: Tensors) -> Tensor:
+            if count is None or count >= points:
+                return field_loss(self.field, arrays, coords, target, self.shape[1])
+            draws = [
+                run.rng("test points", step, int(one)).choice(points, count, replace=False) for one in observed.ids
+            ]
+            chosen = torch.as_tensor(np.stack(draws)).to(target.device)
+            some = target.gather(1, chosen[..., None].expand(-1, -1, target.shape[2]))
+            return field_loss(self.field, arrays, coords[chosen], some)
+
+        return losses
+
+
+def _image_shape(part: PartSpec, settings: TransINRSettings) -> tuple[int, int]:
+    """(height, width). Raises Refused for what is no image, BadSetting where patches do not fill it."""
+    sides = " x ".join(map(str, part.shape))
+    if part.domain != "grid" or len(part.shape) != 2:
+        raise Refused(f"fitter 'trans-inr' takes images; this data set has signals on a grid of {sides}")
+    for side in part.shape:
+        if (side + 2 * settings.pad) % settings.patch:
+            raise BadSetting(
+                f"setting fitter.patch={settings.patch}: with fitter.pad={settings.pad} it must divide both sides of "
+                f"images of {sides}, padded: {side + 2 * settings.pad} is no multiple"
+            )
+    height, width = part.shape
+    return height, width
