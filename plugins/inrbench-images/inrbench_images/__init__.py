@@ -56,6 +56,14 @@ def inrbench_datasets() -> Iterable[Plugin]:
             uses=("pillow",),
         ),
         _record(
+            "celeba",
+            "celeba",
+            "Celeba",
+            "182,732 aligned faces without classes, 178 x 178; to be fetched by hand",
+            "arXiv:1411.7766",
+            uses=("pillow",),
+        ),
+        _record(
             "celeba-hq",
             "celeba_hq",
             "CelebaHq",

@@ -49,6 +49,12 @@ CITATIONS = {
   booktitle = {CVPR},
   year = {2020},
 }""",
+    "celeba": """@inproceedings{liu2015celeba,
+  title = {Deep Learning Face Attributes in the Wild},
+  author = {Liu, Ziwei and Luo, Ping and Wang, Xiaogang and Tang, Xiaoou},
+  booktitle = {ICCV},
+  year = {2015},
+}""",
     "imagenet": """@article{russakovsky2015imagenet,
   title = {{ImageNet} Large Scale Visual Recognition Challenge},
   author = {Russakovsky, Olga and Deng, Jia and Su, Hao and Krause, Jonathan and Satheesh, Sanjeev and Ma, Sean and

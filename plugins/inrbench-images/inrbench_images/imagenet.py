@@ -22,7 +22,7 @@ from inrbench.settings import DataSettings, setting
 from inrbench.signals import PartSpec, Signals, SignalSpec
 from inrbench_images.citations import CITATIONS
 from inrbench_images.devkit import Devkit, read_devkit
-from inrbench_images.on_demand import TarPictures, TarSignals
+from inrbench_images.on_demand import PictureSignals, TarPictures
 from inrbench_images.tar_index import TarIndex, read_index
 
 __all__ = ["Imagenet", "ImagenetSettings"]
@@ -114,10 +114,10 @@ class Imagenet:
             raise BadData(f"imagenet: {file.path} missing in {folder}")
         return path
 
-    def _signals(self, archive: Path, index: TarIndex, labels: Array, first_id: int) -> TarSignals:
+    def _signals(self, archive: Path, index: TarIndex, labels: Array, first_id: int) -> PictureSignals:
         rows = np.arange(len(index))
         pictures = TarPictures(archive, index, rows, self.settings.size, self.settings.resize)
-        return TarSignals(pictures, labels, ids=rows + first_id)
+        return PictureSignals(pictures, labels, ids=rows + first_id)
 
 
 def _labels(index: TarIndex, devkit: Devkit, path: Path) -> Array:

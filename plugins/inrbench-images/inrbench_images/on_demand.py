@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from inrbench.errors import BadData
 from inrbench.signals import Part
 from inrbench_images.pictures import Resize, decode, open_picture, resized
 from inrbench_images.tar_index import TarIndex
+from inrbench_images.zip_index import ZipIndex
 
-__all__ = ["TarPictures", "TarSignals"]
+__all__ = ["PictureSignals", "TarPictures", "ZipPictures"]
 
 #: Threads that decode when several photographs are asked for at once; Pillow leaves Python meanwhile.
 THREADS = min(8, os.cpu_count() or 1)
@@ -28,15 +29,15 @@ TO_UNIT = (1.0 / 255.0, 0.0)
 
 
 @dataclass(frozen=True)
-class TarPictures:
-    """Photographs in a tar archive as an array [photographs, size, size, 3] of uint8, read when rows are asked for.
+class _Pictures:
+    """Photographs in an archive as an array [photographs, size, size, 3] of uint8, read when rows are asked for.
 
     It has of an array what is asked of stored values: shape, dtype, ndim, nbytes and a length; rows by a number, a
     slice or an array of integers or booleans, as an array in memory; and, for a few photographs, conversion as a whole.
     """
 
     archive: Path
-    index: TarIndex
+    index: Any  # names, and where the contents are
     rows: Array  # [photographs], which of the index
     size: int
     resize: Resize
@@ -84,27 +85,50 @@ class TarPictures:
         """All photographs, decoded, as ``dtype``."""
         return self[:].astype(dtype)
 
-    def take(self, indices: Array) -> TarPictures:
+    def take(self, indices: Array) -> Self:
         """The photographs at ``indices``, in that order; nothing is decoded."""
         return replace(self, rows=self.rows[indices])
 
     def _decoded(self, row: int) -> Array:
         title = f"{self.archive}: {self.index.names[row].decode()}"
         try:
-            with self.archive.open("rb") as stream:
-                stream.seek(int(self.index.offsets[row]))
-                content = stream.read(int(self.index.sizes[row]))
+            content = self._content(row)
         except OSError as error:
             raise BadData(f"{title}: cannot be read ({error.strerror or error})") from None
         picture = open_picture(content, title, FORMATS).convert("RGB")  # of grey, CMYK and transparent ones too
         return decode(resized(picture, self.size, self.resize), "rgb")
 
+    def _content(self, row: int) -> bytes:
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
-class TarSignals:
+class TarPictures(_Pictures):
+    """Photographs in a tar archive."""
+
+    index: TarIndex
+
+    def _content(self, row: int) -> bytes:
+        with self.archive.open("rb") as stream:
+            stream.seek(int(self.index.offsets[row]))
+            return stream.read(int(self.index.sizes[row]))
+
+
+@dataclass(frozen=True)
+class ZipPictures(_Pictures):
+    """Photographs in a zip archive."""
+
+    index: ZipIndex
+
+    def _content(self, row: int) -> bytes:
+        return self.index.content(self.archive, row)
+
+
+@dataclass(frozen=True)
+class PictureSignals:
     """Photographs of one split as signals on one grid."""
 
-    pictures: TarPictures
+    pictures: _Pictures
     labels: Array | None
     ids: Array
 
@@ -126,11 +150,11 @@ class TarSignals:
         """(grid, values [signals, size, size, 3], to_unit); the values are decoded where they are indexed."""
         return self.domain, cast(Array, self.pictures), TO_UNIT
 
-    def take(self, indices: Array) -> TarSignals:
+    def take(self, indices: Array) -> PictureSignals:
         """The signals at ``indices``, in that order, with their ids."""
         labels = None if self.labels is None else self.labels[indices]
-        return TarSignals(self.pictures.take(indices), labels, self.ids[indices])
+        return PictureSignals(self.pictures.take(indices), labels, self.ids[indices])
 
-    def unlabelled(self) -> TarSignals:
+    def unlabelled(self) -> PictureSignals:
         """The same signals without labels."""
         return replace(self, labels=None)

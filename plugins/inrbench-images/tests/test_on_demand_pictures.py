@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from inrbench_images import on_demand
-from inrbench_images.on_demand import TarPictures, TarSignals
+from inrbench_images.on_demand import PictureSignals, TarPictures
 from inrbench_images.tar_index import read_index
 from PIL import Image
 
@@ -52,8 +52,8 @@ def pictures(place: Path, entries: dict[str, bytes] | None = None, **settings: A
     return TarPictures(path, index, np.arange(len(index)), **{"size": SIZE, "resize": "distort", **settings})
 
 
-def signals(place: Path) -> TarSignals:
-    return TarSignals(pictures(place), np.arange(COUNT) % 3, np.arange(COUNT) + 100)
+def signals(place: Path) -> PictureSignals:
+    return PictureSignals(pictures(place), np.arange(COUNT) % 3, np.arange(COUNT) + 100)
 
 
 def in_memory(place: Path) -> GridSignals:
@@ -202,7 +202,7 @@ def test_selecting_decodes_nothing_and_selects_the_same(tmp_path: Path, undecode
     settings = DataSettings(validation=0.25, train_size=4, test_size=3)
     ours, theirs = select(splits, settings, seed=0), select(others, settings, seed=0)
     for one, other in ((ours.train, theirs.train), (ours.validation, theirs.validation), (ours.scored, theirs.scored)):
-        assert isinstance(one, TarSignals)
+        assert isinstance(one, PictureSignals)
         assert one.ids.tolist() == other.ids.tolist()
 
 
