@@ -1,6 +1,6 @@
 """CelebA (Liu et al., 2015): 202,599 aligned faces of 178 x 218, of which the middle 178 x 178 are used.
 
-The archive is read as it lies, and each face is decoded when it is asked for (`inrbench_images.on_demand`). The official
+The archive is read as it lies; each face is decoded when it is asked for (`inrbench_images.on_demand`). The official
 ``list_eval_partition.txt`` says which face is of which split; of its three, training and test are splits here, and its
 19,867 validation faces are left out, since validation is cut from training for all data sets alike (`data.validation`).
 The crop of the middle square is the one of Trans-INR's public code (Chen and Wang, 2022, arXiv 2208.02801). Attributes

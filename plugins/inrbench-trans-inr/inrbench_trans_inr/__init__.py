@@ -5,7 +5,7 @@ from __future__ import annotations
 from inrbench.plugin import Method, Plugin, hookimpl
 from inrbench_trans_inr.recipes import FOR_DATASET, LAPTOP, LAPTOP_FOR_DATASET, PAPER, SMOKE, SMOKE_FOR_DATASET
 
-__all__ = ["inrbench_fitters", "inrbench_methods"]
+__all__ = ["inrbench_analyses", "inrbench_fitters", "inrbench_methods"]
 
 SOURCE = "Chen and Wang, Transformers as Meta-Learners for Implicit Neural Representations, arXiv 2208.02801"
 CITATION = """@inproceedings{chen2022transinr,
@@ -32,6 +32,25 @@ def inrbench_fitters() -> list[Plugin]:
             takes=("grid",),
             gives=("tokens", "weights"),
             needs_inr=True,
+            source=SOURCE,
+            citation=CITATION,
+        )
+    ]
+
+
+@hookimpl
+def inrbench_analyses() -> list[Plugin]:
+    """What weight tokens look at."""
+    return [
+        Plugin(
+            kind="analysis",
+            api_version=1,
+            name="attention-masks",
+            summary="where in the image weight tokens of Trans-INR look, by head (figure 7)",
+            backend="torch",
+            target="inrbench_trans_inr.attention_masks:AttentionMasks",
+            settings="inrbench_trans_inr.settings:AttentionMasksSettings",
+            takes=("tokens", "weights"),
             source=SOURCE,
             citation=CITATION,
         )

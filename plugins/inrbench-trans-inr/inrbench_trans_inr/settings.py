@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from inrbench.settings import Settings, SignalTrainingSettings, setting
 
-__all__ = ["HypernetworkSettings", "TransINRSettings"]
+__all__ = ["AttentionMasksSettings", "HypernetworkSettings", "TransINRSettings"]
+
+#: A weight token: the field's layer and the token's number in it.
+TokenName = Annotated[str, Field(pattern=r"^.+:[0-9]+$")]
 
 
 class HypernetworkSettings(Settings):
@@ -53,3 +58,15 @@ class TransINRSettings(HypernetworkSettings):
     )
     shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1, stage="fit")
     train: SignalTrainingSettings = setting(SignalTrainingSettings(), "training of the hypernetwork")
+
+
+class AttentionMasksSettings(Settings):
+    """Whose attention is shown, on how many signals."""
+
+    signals: int = setting(4, "signals, drawn from the split; all if it has fewer", ge=1)
+    tokens: list[TokenName] = setting(
+        ["layers.0:0", "layers.0:1", "layers.1:0", "layers.2:0"],
+        "weight tokens, each as LAYER:NUMBER, a layer of the field and the token's number in it from 0",
+        min_length=1,
+    )
+    block: int | None = setting(None, "block of the transformer, from 0; the last one if empty", ge=0)

@@ -94,6 +94,17 @@ class TransINR(Generating):
                 values = self.field.apply(arrays, coords) * scale + offset
             yield values.reshape(len(values), *shape, -1).cpu().numpy()
 
+    @torch.no_grad()
+    def attention(self, signals: Signals, block: int, run: Run) -> Array:
+        """How the weight tokens attend in ``block``: [signals, heads, weight tokens, data tokens, then weight tokens].
+
+        Data tokens are patches in reading order.
+        """
+        self.network.to(run.device)
+        pieces = shards(signals, self.settings.shard, run.device, lambda one: run.rng("test points", one))
+        found = [self.network.transformer.attention(self.tokenizer(self.images_of(one)), block) for one in pieces]
+        return torch.cat(found).cpu().numpy()
+
     def images_of(self, observed: Observed) -> Float[Tensor, "signals height width channels"]:
         """The whole images of ``observed``, in [0, 1]."""
         _, values = observed.whole()
@@ -143,7 +154,8 @@ def _image_shape(part: PartSpec, settings: TransINRSettings) -> tuple[int, int]:
     """(height, width). Raises Refused for what is no image, BadSetting where patches do not fill it."""
     sides = " x ".join(map(str, part.shape))
     if part.domain != "grid" or len(part.shape) != 2:
-        raise Refused(f"fitter 'trans-inr' takes images; this data set has signals on a grid of {sides}")
+        shown = f"a grid of {sides}" if part.domain == "grid" else part.domain
+        raise Refused(f"fitter 'trans-inr' takes images; this data set has signals on {shown}")
     for side in part.shape:
         if (side + 2 * settings.pad) % settings.patch:
             raise BadSetting(
