@@ -86,8 +86,8 @@ class Plain:
         """The fields' values at the pixels ``coords``, [signals, height, width, channels]."""
         frequencies = math.pi * torch.exp(torch.linspace(0.0, math.log(HIGHEST), FREQUENCIES))
         every = coords.flatten(0, 1).repeat(len(fields[0]), 1, 1)
-        angles = every[..., None] * frequencies.to(coords)
-        hidden = torch.cat([angles.cos(), angles.sin()], dim=-1).flatten(2)
+        angles = (every[..., None] * frequencies.to(coords)).flatten(2)
+        hidden = torch.cat([angles.cos(), angles.sin()], dim=-1)
         for i, matrix in enumerate(fields):
             hidden = torch.cat([hidden, torch.ones_like(hidden[..., :1])], dim=-1)
             hidden = torch.einsum("spi,sio->spo", hidden, matrix)

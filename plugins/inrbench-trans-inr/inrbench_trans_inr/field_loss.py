@@ -7,59 +7,89 @@ memory does not grow with the points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inrbench.backends.torch.fields import Field, loss_and_gradient
+from inrbench.backends.torch.fields import (
+    DifferentiatedField,
+    Field,
+    autograd_loss_and_gradient,
+    coords_of,
+    loss_and_gradient,
+)
+from inrbench.backends.torch.operators import GridField
 from inrbench.backends.torch.precision import precision_here
+from inrbench.domains import Grid
 
-__all__ = ["field_loss"]
+__all__ = ["GridOfPoints", "field_loss", "points_of"]
 
+Tensors = Mapping[str, Tensor]
 #: One layer's values of a chunk: what a CPU's cache holds, and what a GPU has room for.
 CHUNK_BYTES = {"cpu": 2 * 2**20, "cuda": 2**29}
 
 
+@dataclass(frozen=True)
+class GridOfPoints:
+    """The points of a grid, for a field that makes use of that: what `GridField.encode_grid` made of its axes."""
+
+    encoded: Sequence[Tensor]
+
+
+def points_of(field: Field, grid: Grid, like: Tensor) -> GridOfPoints | Tensor:
+    """The points of ``grid`` as ``field`` takes them best, on the device and in the precision of ``like``."""
+    if isinstance(field, GridField) and not isinstance(field, DifferentiatedField):
+        lines = [torch.as_tensor(Grid((axis,)).coords()[:, 0]).to(like) for axis in grid.axes]
+        return GridOfPoints(field.encode_grid(lines))
+    return coords_of(grid, str(like.device)).to(like)
+
+
 def field_loss(
     field: Field,
-    arrays: Mapping[str, Tensor],
-    coords: Float[Tensor, "... points coord_dim"],
+    arrays: Tensors,
+    points: GridOfPoints | Tensor,
     target: Float[Tensor, "signals points channels"],
-    row: int = 1,
 ) -> Float[Tensor, " signals"]:
     """Each signal's mean squared error; arrays without signals in front are shared by all.
 
-    ``target`` is in the field's own range. A chunk holds whole rows of ``row`` points, of which a field may make use.
+    ``points`` are those of a grid or [points, coord_dim], with signals in front where each has its own; ``target`` is
+    in the field's own range.
     """
-    signals, points = target.shape[:2]
+    signals, count = target.shape[:2]
     own = {name: _in_front(array, signals, name) for name, array in arrays.items()}
-    size = _chunk(own, signals, points, row, target.device.type)
-    precision = precision_here(target.device)
+    row = count // len(points.encoded[0]) if isinstance(points, GridOfPoints) else 1
+    size = _chunk(own, signals, count, row, target.device.type)
     leaves = {name: array.detach() for name, array in own.items()}
-    losses: Tensor | None = None
-    gradients: dict[str, Tensor] = {}
-    for first in range(0, points, size):
-        last = min(first + size, points)
-        share = (last - first) / points
+    losses = target.new_zeros(signals)
+    gradients = {name: torch.zeros_like(array, memory_format=torch.contiguous_format) for name, array in leaves.items()}
+    for first in range(0, count, size):
+        last = min(first + size, count)
         with torch.no_grad():
-            here = coords[..., first:last, :], target[:, first:last]
-            loss, found = loss_and_gradient(field, leaves, *here, list(leaves), precision=precision)
-            if losses is None:
-                losses = share * loss
-                gradients = {name: array.mul_(share) if share < 1.0 else array for name, array in found.items()}
-            else:
-                losses = losses.add(loss, alpha=share)
-                for name, array in found.items():
-                    gradients[name].add_(array, alpha=share)
+            loss, found = _part(field, leaves, points, target, first, last, row)
+            losses.add_(loss, alpha=(last - first) / count)
+            for name, array in found.items():
+                gradients[name].add_(array, alpha=(last - first) / count)
     names = list(own)
-    return cast(
-        Tensor,
-        _WithGradient.apply(  # type: ignore[no-untyped-call]
-            losses, [gradients[name] for name in names], *(own[name] for name in names)
-        ),
+    ready = [gradients[name] for name in names]
+    return cast(Tensor, _WithGradient.apply(losses, ready, *(own[name] for name in names)))  # type: ignore[no-untyped-call]
+
+
+def _part(
+    field: Field, arrays: Tensors, points: GridOfPoints | Tensor, target: Tensor, first: int, last: int, row: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """(each signal's error on the points from ``first`` to ``last`` - 1, its gradient to every array)."""
+    here, precision = target[:, first:last], precision_here(target.device)
+    if isinstance(points, Tensor):
+        return loss_and_gradient(field, arrays, points[..., first:last, :], here, list(arrays), precision=precision)
+    down, *others = points.encoded
+    encoded = [down[first // row : last // row], *others]
+    grid = cast(GridField, field)
+    return autograd_loss_and_gradient(
+        lambda leaves: grid.apply_grid(leaves, encoded), arrays, here, list(arrays), precision=precision
     )
 
 
@@ -83,10 +113,9 @@ def _in_front(array: Tensor, signals: int, name: str) -> Tensor:
     return array.expand(signals, *array.shape) if array.dim() == alone else array
 
 
-def _chunk(arrays: Mapping[str, Tensor], signals: int, points: int, row: int, device: str) -> int:
-    """Points of a chunk: whole rows, and chunks of about equal size."""
-    width = max(array.shape[1] for array in arrays.values())
-    rows = points // row if points % row == 0 else points
-    most = max(1, CHUNK_BYTES[device] // (4 * width * signals * (points // rows)))
+def _chunk(arrays: Tensors, signals: int, points: int, row: int, device: str) -> int:
+    """Points of a chunk: whole rows of a grid, and chunks of about equal size."""
+    rows, width = points // row, max(array.shape[1] for array in arrays.values())
+    most = max(1, CHUNK_BYTES[device] // (4 * width * signals * row))
     chunks = -(-rows // min(most, rows))
-    return -(-rows // chunks) * (points // rows)
+    return -(-rows // chunks) * row

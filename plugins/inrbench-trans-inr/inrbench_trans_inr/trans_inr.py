@@ -16,13 +16,14 @@ from torch import Tensor
 
 from inrbench.backends.torch.fields import Field, coords_of
 from inrbench.backends.torch.joint import train_jointly
-from inrbench.backends.torch.observed import Observed, Sample, shards
+from inrbench.backends.torch.observed import Observed, shards
+from inrbench.backends.torch.operators import observe
 from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import BadSetting, Refused
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Representations
 from inrbench.signals import PartSpec, Signals, SignalSpec
-from inrbench_trans_inr.field_loss import field_loss
+from inrbench_trans_inr.field_loss import field_loss, points_of
 from inrbench_trans_inr.generating import Generating, Tensors
 from inrbench_trans_inr.hypernetwork import Hypernetwork
 from inrbench_trans_inr.settings import TransINRSettings
@@ -30,8 +31,8 @@ from inrbench_trans_inr.tokenizers import ImageTokenizer
 
 __all__ = ["TransINR"]
 
-#: One layer's values of the signals that are queried at once.
-QUERY_BYTES = 2**28
+#: Points of the signals that are queried at once, in all.
+QUERY_POINTS = 2**18
 
 
 class TransINR(Generating):
@@ -41,7 +42,7 @@ class TransINR(Generating):
         part = spec.parts[0]
         self.settings, self.spec = settings, spec
         self.shape = _image_shape(part, settings)
-        self.channels = part.channels
+        self.channels, self.grid = part.channels, Grid.of(*self.shape)
         with torch.device("meta"):
             tokenizer = ImageTokenizer(
                 self.shape, part.channels, settings.patch, settings.pad, settings.width, settings.embedding
@@ -57,9 +58,10 @@ class TransINR(Generating):
 
     def loss(self, observed: Observed) -> tuple[Tensor, Tensors, Tensors]:
         """(mean squared error over whole images in the field's own range, the vectors, values to log)."""
-        coords, target = self._placed(observed.whole())
+        target = self._target(observed)
         vectors = self._vectors(observed)
-        errors = field_loss(self.field, self.network.arrays(vectors), coords, target, self.shape[1])
+        points = points_of(self.field, self.grid, target)
+        errors = field_loss(self.field, self.network.arrays(vectors), points, target)
         psnr = -10.0 * torch.log10(errors.detach() * self.field.to_unit[0] ** 2).mean()
         return errors.mean(), vectors, {"psnr_db": psnr}
 
@@ -83,16 +85,10 @@ class TransINR(Generating):
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The fields' values on ``domain``, [chunk, *domain, channels], unclamped."""
-        coords = coords_of(domain, run.device)
-        scale, offset = self.field.to_unit
-        shape = domain.shape if isinstance(domain, Grid) else (domain.num_points,)
-        width = max(array.columns for array in self.network.matrices)
-        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * width * len(coords))))
+        size = max(1, min(self.settings.shard, QUERY_POINTS // domain.num_points))
         for first in range(0, len(rows), size):
             arrays = self.arrays_of(rows.take(slice(first, first + size)), run.device)
-            with torch.no_grad():
-                values = self.field.apply(arrays, coords) * scale + offset
-            yield values.reshape(len(values), *shape, -1).cpu().numpy()
+            yield observe(self.field, arrays, domain, run.device).cpu().numpy()
 
     @torch.no_grad()
     def attention(self, signals: Signals, block: int, run: Run) -> Array:
@@ -127,22 +123,22 @@ class TransINR(Generating):
     def _vectors(self, observed: Observed) -> Tensors:
         return self.network.vectors(self.tokenizer(self.images_of(observed)))
 
-    def _placed(self, sample: Sample) -> Sample:
-        """A sample with its values in the field's own range."""
+    def _target(self, observed: Observed) -> Float[Tensor, "signals points channels"]:
+        """The values in the field's own range."""
         scale, offset = self.field.to_unit
-        return sample[0], (sample[1] - offset) / scale
+        return (observed.whole()[1] - offset) / scale
 
     def _test_losses(self, observed: Observed, run: Run) -> Callable[[int, Tensors], Tensor]:
         """From the step and the arrays to each signal's error, on all pixels or on fresh draws."""
-        coords, target = self._placed(observed.whole())
-        points, count = target.shape[1], self.settings.test_points
+        target, count = self._target(observed), self.settings.test_points
+        if count is None or count >= target.shape[1]:
+            points = points_of(self.field, self.grid, target)
+            return lambda step, arrays: field_loss(self.field, arrays, points, target)
+        coords = coords_of(self.grid, run.device)
 
         def losses(step: int, arrays: Tensors) -> Tensor:
-            if count is None or count >= points:
-                return field_loss(self.field, arrays, coords, target, self.shape[1])
-            draws = [
-                run.rng("test points", step, int(one)).choice(points, count, replace=False) for one in observed.ids
-            ]
+            rngs = [run.rng("test points", step, int(one)) for one in observed.ids]
+            draws = [rng.choice(len(coords), count, replace=False, shuffle=False) for rng in rngs]
             chosen = torch.as_tensor(np.stack(draws)).to(target.device)
             some = target.gather(1, chosen[..., None].expand(-1, -1, target.shape[2]))
             return field_loss(self.field, arrays, coords[chosen], some)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from inrbench_trans_inr import field_loss as chunks
-from inrbench_trans_inr.field_loss import field_loss
+from inrbench_trans_inr.field_loss import GridOfPoints, field_loss, points_of
 from torch import Tensor
 
 Fixture = Callable[..., Any]
@@ -66,15 +66,20 @@ def test_chunks_of_points_add_up(
         torch.testing.assert_close(other, found[0], rtol=1e-11, atol=1e-15)
 
 
-def test_the_fields_gradient_is_that_of_finite_differences(drawn: Fixture, images: Fixture, observe: Fixture) -> None:
+@pytest.mark.parametrize("on_grid", [True, False])
+def test_the_fields_gradient_is_that_of_finite_differences(
+    on_grid: bool, drawn: Fixture, images: Fixture, observe: Fixture
+) -> None:
     fitter = drawn()
     fitter.network.double()
     coords, target = observe(images(2), torch.float64).whole()
+    points = points_of(fitter.field, fitter.grid, target) if on_grid else coords
+    assert isinstance(points, GridOfPoints) == on_grid
     vectors = {name: torch.randn(2, *shape, dtype=torch.float64) for name, shape in fitter.layout.shapes.items()}
     arrays = {name: array.detach().requires_grad_() for name, array in fitter.network.arrays(vectors).items()}
 
     def loss(*values: Tensor) -> Tensor:
-        return field_loss(fitter.field, dict(zip(arrays, values, strict=True)), coords, target, 8)
+        return field_loss(fitter.field, dict(zip(arrays, values, strict=True)), points, target)
 
     assert torch.autograd.gradcheck(loss, tuple(arrays.values()))
 
