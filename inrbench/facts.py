@@ -9,7 +9,7 @@ from inrbench.data import signals_checksum
 from inrbench.interfaces import FitterFacts
 from inrbench.selection import Selected
 from inrbench.settings import Augmentation
-from inrbench.signals import num_signals
+from inrbench.signals import PosedViews, Signals, num_signals
 
 __all__ = ["facts_of"]
 
@@ -30,7 +30,15 @@ def facts_of(cell: Cell, fitter: FitterFacts, data: Selected) -> dict[str, Any]:
         "scored_checksum": signals_checksum(data.scored),
         "validation_checksum": signals_checksum(data.validation) if len(data.validation) else "",
         "augmented": _augmented(cell),
+        **_views(data.scored),
     }
+
+
+def _views(scored: Signals) -> dict[str, int]:
+    """The fewest views that an entry's representation is made of; nothing for signals that are not seen by cameras."""
+    if not isinstance(scored, PosedViews) or not len(scored):
+        return {}
+    return {"observed_views": min(scored.num_views(i) for i in range(len(scored)))}
 
 
 def _augmented(cell: Cell) -> bool:

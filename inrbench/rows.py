@@ -72,7 +72,7 @@ class Row:
 
 
 def lane_of(record: Record) -> str:
-    """Which rows may be ranked together: how the field was initialised, what one representation covers, labels, copies.
+    """Which rows may be ranked together: how the field was initialised, what it covers, labels, copies, views seen.
 
     Computed from the record's facts; ``labels in the fit`` means that the fitter was trained with them, and ``rendered
     samples`` are values that a fitter's fields were queried for.
@@ -84,9 +84,10 @@ def lane_of(record: Record) -> str:
     copies = "" if facts["copies"] == 1 else f", {facts['copies']} copies"
     if facts["scope"] == "samples":
         return f"rendered samples, {labels}{copies}"
-    return f"{facts['initialisation']}, {facts['scope']}, {labels}{copies}" + (
-        ", augmented" if facts["augmented"] else ""
-    )
+    views = facts.get("observed_views")
+    seen = "" if views is None else f", from {views} view{'s' * (views > 1)}"
+    augmented = ", augmented" if facts["augmented"] else ""
+    return f"{facts['initialisation']}, {facts['scope']}{seen}, {labels}{copies}{augmented}"
 
 
 def paired_difference(first: Row, second: Row, metric: str) -> tuple[float, float, float]:

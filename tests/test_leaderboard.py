@@ -136,6 +136,8 @@ def test_controls_are_last_and_not_ranked(board: Any) -> None:
             {"initialisation": "generated", "scope": "spatial", "copies": 4, "augmented": True},
             "generated, spatial, fit without labels, 4 copies, augmented",
         ),
+        ({"observed_views": 1}, "meta-learned, global, from 1 view, fit without labels"),
+        ({"observed_views": 2}, "meta-learned, global, from 2 views, fit without labels"),
         ({"scope": "samples"}, "raw samples"),
     ],
 )

@@ -12,12 +12,15 @@ import pytest
 
 from inrbench import metrics
 from inrbench.cell_run import CellRun
+from inrbench.cells import resolve
 from inrbench.domains import Array, Domain, Rays
 from inrbench.errors import InrbenchError, NotFinite
+from inrbench.facts import facts_of
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.pipeline import Outcome, run_cell, squared_errors
 from inrbench.planning import Counts
 from inrbench.representations import Arrays, Layout, Representations
+from inrbench.rows import lane_of
 from inrbench.selection import Selected, select
 from inrbench.signals import GridSignals, Part, Signals
 from inrbench.stages import Stages
@@ -185,6 +188,14 @@ def test_a_fitter_chooses_on_signals_that_observe_all_their_views() -> None:
     assert all(held_out.observed(i)[0].values.shape[0] == 5 for i in range(3))
     assert outcome.vectors["mse"].shape == (6, 1)
     assert set(outcome.vectors["ids"].tolist()) == set(held_out.ids.tolist())
+
+
+@pytest.mark.parametrize(("support", "lane"), [(1, "from 1 view"), (2, "from 2 views")])
+def test_how_many_views_were_observed_is_a_fact_and_a_lane(support: int, lane: str) -> None:
+    cell = resolve("pixels", "digits", profile="smoke")
+    facts = facts_of(cell, MeanColour().facts(), data(DrawnEpisodes(2, support, 1)))
+    assert facts["observed_views"] == support
+    assert f", {lane}, " in lane_of({"facts": facts})
 
 
 # ------------------------------------------------------------------ what is foreseen
