@@ -44,6 +44,20 @@ def inrbench_fitters() -> list[Plugin]:
             source=SOURCE,
             citation=CITATION,
         ),
+        Plugin(
+            kind="fitter",
+            api_version=1,
+            name="reptile",
+            summary="many steps of SGD on rays, from an initialisation learned by Reptile, or from a control of it",
+            backend="torch",
+            target="inrbench_learned_init.reptile:Reptile",
+            settings="inrbench_learned_init.settings:ReptileSettings",
+            takes=("rays",),
+            gives=("weights",),
+            needs_inr=True,
+            source=SOURCE,
+            citation=CITATION,
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from inrbench.backends.torch.fields import DifferentiatedField, Field, coords_of, loss_and_gradient
 from inrbench.backends.torch.joint import train_jointly
 from inrbench.backends.torch.observed import Observed, Sample, shards
+from inrbench.backends.torch.operators import observe
 from inrbench.backends.torch.precision import precision_here
 from inrbench.backends.torch.training import Group, micro_batch
 from inrbench.domains import Array, Domain, Grid
@@ -156,15 +157,10 @@ class Maml(Initialised):
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """The fields' values on ``domain``, [chunk, *domain, channels], unclamped."""
-        scale, offset = self.field.to_unit
-        coords = coords_of(domain, run.device)
-        shape = domain.shape if isinstance(domain, Grid) else (domain.num_points,)
-        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * self._width() * len(coords))))
-        with torch.no_grad():
-            for first in range(0, len(rows), size):
-                arrays = self.arrays_of(rows.take(slice(first, first + size)), run)
-                values = self.field.apply(arrays, coords) * scale + offset
-                yield values.reshape(len(values), *shape, -1).cpu().numpy()
+        size = max(1, min(self.settings.shard, QUERY_BYTES // (4 * self._width() * domain.num_points)))
+        for first in range(0, len(rows), size):
+            arrays = self.arrays_of(rows.take(slice(first, first + size)), run)
+            yield observe(self.field, arrays, domain, run.device).cpu().numpy()
 
     def facts(self) -> FitterFacts:
         """A step costs 3 forward passes, and 9 where it is differentiated as well; so does the outer loss, 3."""

@@ -59,7 +59,6 @@ class ReptileSettings(InitialisedSettings):
     steps: int = setting(32, "inner steps of SGD", ge=1)
     inner_lr: float = setting(0.5, "rate of the inner steps", gt=0.0)
     rays: int = setting(128, "rays that an inner step draws from the views", ge=1)
-    samples: int = setting(128, "points on a ray", ge=1)
     test_steps: int = setting(1000, "steps of SGD when objects are fitted", ge=0, stage="fit")
     test_lr: float = setting(0.5, "their rate", gt=0.0, stage="fit")
     test_rays: int = setting(64, "rays that such a step draws from the observed views", ge=1, stage="fit")
