@@ -225,6 +225,13 @@ def test_the_rate_follows_the_schedule() -> None:
     )
 
 
+def test_the_error_of_a_long_fit_is_logged() -> None:
+    run = CellRun(0)
+    fitted(fitter_of(steps=101), IMAGES.take(np.array([0])), run)
+    assert [values["step"] for values in run.history] == [0.0, 50.0, 100.0]
+    assert run.history[0]["loss"] > run.history[2]["loss"] > 0.0
+
+
 @pytest.mark.parametrize("field", ["siren", "relu-fourier", "nerf"])
 def test_fits_come_closer_to_their_signals(field: str) -> None:
     signals: Any = SCENES if field == "nerf" else IMAGES
