@@ -26,6 +26,8 @@ __all__ = ["GradientDescent"]
 
 #: Signals that are queried at once, and their points in all where they are large.
 QUERY_ROWS, QUERY_POINTS = 16, 2**20
+#: Of long fits by mini-batches the error is logged only so often: looking waits for a GPU.
+LOG_EVERY = 50
 
 
 class GradientDescent:
@@ -111,6 +113,8 @@ class GradientDescent:
             for key, gradient in gradients.items():
                 arrays[key].grad = gradient
             optimiser.step()
+            if settings.batch_points is not None and step % LOG_EVERY == 0:
+                run.log(step, loss=float(error.mean()))
             if step == settings.steps - 1 and not bool(error.isfinite().all()):
                 raise NotFinite(f"fitting diverged on signal {objective.ids[int(error.isfinite().int().argmin())]}")
         return {key: array.cpu().numpy() for key, array in arrays.items()}

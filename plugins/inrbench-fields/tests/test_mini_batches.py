@@ -144,6 +144,20 @@ def test_a_step_sees_a_draw_of_a_scenes_rays() -> None:
             np.testing.assert_allclose(rows.arrays[name][i], expected, rtol=0, atol=1e-6, err_msg=name)
 
 
+def test_draws_are_keyed_by_scene_and_step() -> None:
+    asked: list[tuple[object, ...]] = []
+
+    class Watched(CellRun):
+        def rng(self, *purpose: object) -> np.random.Generator:
+            asked.append(purpose)
+            return super().rng(*purpose)
+
+    fitted(fitter_of("nerf", steps=3), SCENES, Watched(0))
+    for purpose in ("points", "jitter"):
+        expected = [(purpose, int(one), step) for one in SCENES.ids for step in range(3)]
+        assert [one for one in asked if one[0] == purpose] == expected
+
+
 def test_jitter_and_the_foreground_change_what_is_seen() -> None:
     usual = fitted(fitter_of("nerf"), SCENES)
     for other in ({"jitter": False}, {"foreground_steps": 20}):
@@ -223,6 +237,28 @@ def test_the_rate_follows_the_schedule() -> None:
     assert (bent.arrays[name] - start[name]).sum() == pytest.approx(
         rates * (ten[name] - start[name]).sum() / 10, rel=0.1
     )
+
+
+def test_one_cycle_moves_the_momentum_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Watched(torch.optim.Adam):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    monkeypatch.setattr(torch.optim, "Adam", Watched)
+    fitted(fitter_of(schedule="one-cycle", warmup=0.3, lr=1e-3), IMAGES.take(np.array([0])))
+    (options,) = made[0].param_groups
+    assert options["lr"] == pytest.approx(1e-3 / 2.5e5)
+    assert options["betas"] == (pytest.approx(0.95), 0.999)
+
+
+def test_the_error_of_a_long_fit_is_logged() -> None:
+    run = CellRun(0)
+    fitted(fitter_of(steps=101), IMAGES.take(np.array([0])), run)
+    assert [values["step"] for values in run.history] == [0.0, 50.0, 100.0]
+    assert run.history[0]["loss"] > run.history[2]["loss"] > 0.0
 
 
 @pytest.mark.parametrize("field", ["siren", "relu-fourier", "nerf"])
