@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inrbench.plugin import Method, Plugin, hookimpl
 from inrbench_trans_inr.recipes import FOR_DATASET, LAPTOP, LAPTOP_FOR_DATASET, PAPER, SMOKE, SMOKE_FOR_DATASET
+from inrbench_trans_inr.recipes_views import VIEWS, VIEWS_FOR_DATASET, VIEWS_LAPTOP, VIEWS_SMOKE
 
 __all__ = ["inrbench_analyses", "inrbench_fitters", "inrbench_methods"]
 
@@ -19,7 +20,7 @@ CITATION = """@inproceedings{chen2022transinr,
 
 @hookimpl
 def inrbench_fitters() -> list[Plugin]:
-    """The hypernetwork for images."""
+    """The hypernetwork for images, and that for views."""
     return [
         Plugin(
             kind="fitter",
@@ -34,7 +35,21 @@ def inrbench_fitters() -> list[Plugin]:
             needs_inr=True,
             source=SOURCE,
             citation=CITATION,
-        )
+        ),
+        Plugin(
+            kind="fitter",
+            api_version=1,
+            name="trans-inr-nvs",
+            summary="a transformer that generates a radiance field's weights from an object's posed views",
+            backend="torch",
+            target="inrbench_trans_inr.view_synthesis:TransINRViews",
+            settings="inrbench_trans_inr.settings_views:TransINRViewsSettings",
+            takes=("rays",),
+            gives=("tokens", "weights"),
+            needs_inr=True,
+            source=SOURCE,
+            citation=CITATION,
+        ),
     ]
 
 
@@ -59,7 +74,7 @@ def inrbench_analyses() -> list[Plugin]:
 
 @hookimpl
 def inrbench_methods() -> list[Method]:
-    """trans-inr."""
+    """trans-inr and trans-inr-nvs."""
     return [
         Method(
             api_version=1,
@@ -73,5 +88,17 @@ def inrbench_methods() -> list[Method]:
             profiles_for_dataset={"laptop": LAPTOP_FOR_DATASET, "smoke": SMOKE_FOR_DATASET},
             source=SOURCE,
             citation=CITATION,
-        )
+        ),
+        Method(
+            api_version=1,
+            name="trans-inr-nvs",
+            summary="a radiance field's weights from one forward pass over one or two views of an object",
+            inr="nerf",
+            fitter="trans-inr-nvs",
+            settings=VIEWS,
+            for_dataset=VIEWS_FOR_DATASET,
+            profiles={"laptop": VIEWS_LAPTOP, "smoke": VIEWS_SMOKE},
+            source=SOURCE,
+            citation=CITATION,
+        ),
     ]

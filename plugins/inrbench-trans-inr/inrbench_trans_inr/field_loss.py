@@ -26,7 +26,7 @@ from inrbench.backends.torch.operators import GridField
 from inrbench.backends.torch.precision import precision_here
 from inrbench.domains import Grid
 
-__all__ = ["GridOfPoints", "field_loss", "points_of"]
+__all__ = ["CHUNK_BYTES", "GridOfPoints", "field_loss", "in_front", "points_of", "with_gradients"]
 
 Tensors = Mapping[str, Tensor]
 #: One layer's values of a chunk: what a CPU's cache holds, and what a GPU has room for.
@@ -60,7 +60,7 @@ def field_loss(
     in the field's own range.
     """
     signals, count = target.shape[:2]
-    own = {name: _in_front(array, signals, name) for name, array in arrays.items()}
+    own = in_front(arrays, signals)
     row = count // len(points.encoded[0]) if isinstance(points, GridOfPoints) else 1
     size = _chunk(own, signals, count, row, target.device.type)
     leaves = {name: array.detach() for name, array in own.items()}
@@ -73,9 +73,7 @@ def field_loss(
             losses.add_(loss, alpha=(last - first) / count)
             for name, array in found.items():
                 gradients[name].add_(array, alpha=(last - first) / count)
-    names = list(own)
-    ready = [gradients[name] for name in names]
-    return cast(Tensor, _WithGradient.apply(losses, ready, *(own[name] for name in names)))  # type: ignore[no-untyped-call]
+    return with_gradients(losses, own, gradients)
 
 
 def _part(
@@ -93,6 +91,12 @@ def _part(
     )
 
 
+def with_gradients(losses: Float[Tensor, " signals"], arrays: Tensors, gradients: Tensors) -> Float[Tensor, " signals"]:
+    """``losses`` of which each one's gradient to ``arrays`` [signals, ...] is known."""
+    ready = [gradients[name] for name in arrays]
+    return cast(Tensor, _WithGradient.apply(losses, ready, *arrays.values()))  # type: ignore[no-untyped-call]
+
+
 class _WithGradient(torch.autograd.Function):
     """Losses [signals] of which the gradients to the arrays are known."""
 
@@ -107,10 +111,10 @@ class _WithGradient(torch.autograd.Function):
         return (None, None, *found)
 
 
-def _in_front(array: Tensor, signals: int, name: str) -> Tensor:
-    """``array`` with the signals in front: a matrix of one signal has two dimensions, anything else one."""
-    alone = 2 if name.endswith(".weight") else 1
-    return array.expand(signals, *array.shape) if array.dim() == alone else array
+def in_front(arrays: Tensors, signals: int) -> dict[str, Tensor]:
+    """``arrays`` with the signals in front: a matrix of one signal has two dimensions, anything else one."""
+    alone = {name: 2 if name.endswith(".weight") else 1 for name in arrays}
+    return {name: one.expand(signals, *one.shape) if one.dim() == alone[name] else one for name, one in arrays.items()}
 
 
 def _chunk(arrays: Tensors, signals: int, points: int, row: int, device: str) -> int:

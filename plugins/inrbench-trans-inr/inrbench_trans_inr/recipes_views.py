@@ -1,0 +1,52 @@
+"""Settings of Trans-INR's view synthesis: the public code's, and what a laptop and a test can afford."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["VIEWS", "VIEWS_FOR_DATASET", "VIEWS_LAPTOP", "VIEWS_SMOKE"]
+
+Tree = dict[str, Any]
+
+#: Section 4.2 as the public code has it: views of 128 x 128, 100 draws of views for a test object.
+VIEWS: Tree = {
+    "fitter": {"lr": 1e-4, "train": {"epochs": 1000.0, "batch_size": 32, "schedule": "step"}},
+    "data": {"episodes": 100},
+}
+#: Cars and lamps are fewer, so that an epoch sees each of them more often.
+VIEWS_FOR_DATASET: Tree = {
+    "learnit-cars": {"fitter": {"repeats": 2}},
+    "learnit-lamps": {"fitter": {"repeats": 3}},
+}
+VIEWS_LAPTOP: Tree = {
+    "inr": {"width": 64, "depth": 2, "frequencies": 10, "highest": 32.0, "samples": 32, "density": "softplus"},
+    "fitter": {
+        "patch": 8,
+        "width": 128,
+        "blocks": 3,
+        "heads": 4,
+        "head_dim": 32,
+        "feedforward": 256,
+        "groups": 16,
+        "lr": 1e-3,
+        "rays": 64,
+        "test_rays": 256,
+        "train": {"epochs": 20.0, "batch_size": 16, "schedule": "cosine"},
+    },
+    "data": {"test_size": 50, "episodes": 4},
+}
+VIEWS_SMOKE: Tree = {
+    "inr": {"width": 16, "depth": 1, "frequencies": 4, "highest": 8.0, "samples": 8},
+    "fitter": {
+        "width": 16,
+        "blocks": 2,
+        "heads": 2,
+        "head_dim": 8,
+        "feedforward": 16,
+        "groups": 4,
+        "rays": 16,
+        "test_rays": 32,
+        "train": {"steps": 10, "batch_size": 4},
+    },
+    "data": {"train_size": 8, "test_size": 4, "episodes": 2},
+}
