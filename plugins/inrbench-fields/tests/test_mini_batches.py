@@ -265,7 +265,7 @@ def test_the_error_of_a_long_fit_is_logged() -> None:
 def test_fits_come_closer_to_their_signals(field: str) -> None:
     signals: Any = SCENES if field == "nerf" else IMAGES
     errors = []
-    for steps in (0, 300):
+    for steps in (0, 150):
         fitter = fitter_of(field, steps=steps, lr=1e-2, batch_points=16)
         rows, error = fitted(fitter, signals), 0.0
         for i in range(len(signals)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from inrbench_fields.nerf import Nerf
 from inrbench_fields.settings import GradientDescentSettings, NerfSettings
 from torch import Tensor
 
+import inrbench
 from inrbench import draws
 from inrbench.backends.torch.draws import torch_generator
 from inrbench.errors import BadSetting
@@ -107,3 +109,14 @@ def test_facts_count_the_samples_of_a_steps_rays() -> None:
     assert fitter.facts().fit_flops == 3 * 7 * 10 * 16 * 2 * (120 * 8 + 8 * 8 + 8 * 4)
     fitter = GradientDescent(GradientDescentSettings(batch_points=1000, steps=7), SPEC, field)
     assert fitter.facts().fit_flops == 3 * 7 * 32 * 16 * 2 * (120 * 8 + 8 * 8 + 8 * 4)  # all of the 2 x 4 x 4
+
+
+@pytest.mark.cells
+def test_a_cell_fits_scenes_and_scores_views_that_it_never_saw(tmp_path: Path) -> None:
+    settings = {"data": {"test_size": 2, "episodes": 1, "support_views": 4}, "fitter": {"steps": 10}}
+    frame = inrbench.run(
+        "nerf+shape-views", profile="smoke", settings=settings, device="cpu", records=tmp_path, quiet=True
+    )
+    assert list(frame["status"]) == ["ok"]
+    assert 3.0 < float(frame["metrics.psnr_db"].iloc[0]) < 40.0
+    assert int(frame["costs.adapted_values"].iloc[0]) == 120 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4
