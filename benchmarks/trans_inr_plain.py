@@ -31,8 +31,8 @@ FREQUENCIES, HIGHEST, OFFSET = 64, 1024.0, 0.5
 class Plain:
     """The hypernetwork and its field."""
 
-    def __init__(self, state: Mapping[str, Any], patch: int, pad: int, heads: int) -> None:
-        self.parameters = {name: torch.tensor(array, requires_grad=True) for name, array in state.items()}
+    def __init__(self, state: Mapping[str, Any], patch: int, pad: int, heads: int, device: str = "cpu") -> None:
+        self.parameters = {n: torch.tensor(array, device=device, requires_grad=True) for n, array in state.items()}
         self.patch, self.pad, self.heads = patch, pad, heads
         self.blocks = len({name.split(".")[2] for name in state if name.startswith("transformer.blocks.")})
         self.layers = [name.removeprefix("base.").removesuffix("_weight") for name in state if name.startswith("base.")]

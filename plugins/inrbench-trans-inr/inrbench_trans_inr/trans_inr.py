@@ -66,9 +66,9 @@ class TransINR(Generating):
         return errors.mean(), vectors, {"psnr_db": psnr}
 
     def activation_bytes(self) -> int:
-        """The widest layer of the transformer, as float32, for all tokens of one image."""
+        """All tokens of one image as float32: more images at once make fewer passes over the transformer's weights."""
         tokens = self.tokenizer.num_tokens + len(self.network.transformer.weight_tokens)
-        return 4 * tokens * self.settings.feedforward
+        return 4 * tokens * self.settings.width
 
     # ------------------------------------------------------------------ fitting and querying
 
