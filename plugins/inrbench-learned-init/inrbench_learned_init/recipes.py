@@ -6,7 +6,7 @@ every profile: naming one drops all that was set for the one before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inrbench.settings import merge
@@ -14,13 +14,15 @@ from inrbench.settings import merge
 __all__ = ["FOR_DATASET", "LAPTOP", "LAPTOP_FOR_DATASET", "PAPER", "SMOKE", "SMOKE_FOR_DATASET"]
 
 Tree = dict[str, Any]
+#: Data sets of photographs whose size is a setting.
+PHOTOGRAPHS = ("celeba", "celeba-hq", "imagenet", "imagenette")
 #: The data sets of views in inrbench-scenes that have training objects.
 VIEWS = ("learnit-chairs", "learnit-cars", "learnit-lamps", "shape-views")
 
 
-def _for_views(settings: Mapping[str, Any]) -> Tree:
-    """``settings`` for each data set of views."""
-    return dict.fromkeys(VIEWS, settings)
+def _each(names: Sequence[str], settings: Mapping[str, Any]) -> Tree:
+    """``settings`` for each data set of ``names``."""
+    return dict.fromkeys(names, settings)
 
 
 # ------------------------------------------------------------------ images
@@ -47,15 +49,15 @@ PAPER: Tree = {
     },
 }
 
-#: A narrow field at a frequency for small images, and outer steps that are larger, clipped and that shrink.
+#: A narrow field at a frequency for small images, and outer steps that are larger, clipped, and shrink.
 LAPTOP: Tree = {
     **merge(
         PAPER,
         {
             "inr": {"width": 64, "omega_0": 30.0, "omega_hidden": 30.0},
             "fitter": {
-                "inner_lr": 3e-2,
-                "lr": 1e-3,
+                "inner_lr": 2e-2,
+                "lr": 5e-4,
                 "train": {"steps": None, "epochs": 1.5, "schedule": "one-cycle", "clip_norm": 1.0},
                 "match_lr": 1e-3,
             },
@@ -63,6 +65,8 @@ LAPTOP: Tree = {
     ),
     "data": {"train_size": 7000, "test_size": 1000},
 }
+#: Photographs bear larger steps than strokes do.
+COLOURS_LAPTOP: Tree = {"fitter": {"inner_lr": 3e-2, "lr": 1e-3}}
 SMOKE: Tree = {
     **merge(PAPER, {"inr": {"width": 16, "depth": 2}, "fitter": {"match_steps": 20, "train": {"steps": 20}}}),
     "data": {"train_size": 64, "test_size": 32},
@@ -86,16 +90,23 @@ VIEWS_PAPER: Tree = {
         "train": {"steps": 100_000, "batch_size": 1},
     },
 }
-#: A small field, whose density has a gradient everywhere: with a ReLU it would go out before it has learned anything.
+#: A small field whose density starts above 0: what starts at 0 may go out before anything is learned.
 VIEWS_LAPTOP: Tree = {
     **merge(
         VIEWS_PAPER,
         {
-            "inr": {"width": 64, "depth": 2, "frequencies": 10, "highest": 32.0, "samples": 32, "density": "softplus"},
-            "fitter": {"rays": 64, "lr": 1e-3, "test_steps": 200, "train": {"steps": 600}, "match_lr": 1e-3},
+            "inr": {"width": 64, "depth": 2, "frequencies": 10, "highest": 32.0, "samples": 32, "density_bias": 0.5},
+            "fitter": {
+                "rays": 64,
+                "lr": 3e-3,
+                "test_steps": 100,
+                "train": {"steps": 900, "schedule": "cosine"},
+                "match_steps": 2000,
+                "match_lr": 1e-3,
+            },
         },
     ),
-    "data": {"train_size": None, "test_size": 50},
+    "data": {"train_size": None, "test_size": None},
 }
 VIEWS_SMOKE: Tree = {
     **merge(
@@ -111,17 +122,17 @@ VIEWS_SMOKE: Tree = {
 # ------------------------------------------------------------------ by data set
 
 FOR_DATASET: Tree = {
+    "celeba": {"data": {"size": 178}},
     "imagenette": {"data": {"size": 178, "resize": "crop"}},
-    **_for_views(VIEWS_PAPER),
+    **_each(VIEWS, VIEWS_PAPER),
 }
 LAPTOP_FOR_DATASET: Tree = {
     "digits": {"data": {"train_size": None, "test_size": None}, "fitter": {"train": {"epochs": 8.0}}},
-    "imagenette": {"data": {"size": 64}},
-    "celeba": {"data": {"size": 64}},
-    **_for_views(VIEWS_LAPTOP),
+    **_each(("cifar10", "cifar100"), COLOURS_LAPTOP),
+    **_each(PHOTOGRAPHS, {"data": {"size": 64, "train_size": 2000}}),
+    **_each(VIEWS, VIEWS_LAPTOP),
 }
 SMOKE_FOR_DATASET: Tree = {
-    "imagenette": {"data": {"size": 32}},
-    "celeba": {"data": {"size": 32}},
-    **_for_views(VIEWS_SMOKE),
+    **_each(PHOTOGRAPHS, {"data": {"size": 32}}),
+    **_each(VIEWS, VIEWS_SMOKE),
 }

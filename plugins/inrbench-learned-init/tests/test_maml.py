@@ -270,18 +270,18 @@ def test_resumed_training_is_that_of_one_go(tmp_path: Path, after: int) -> None:
 
 
 def test_learned_inits_siren_counts_198915() -> None:
-    facts = resolve("learned-init", "imagenette").build().fitter.facts()
+    facts = resolve("learned-init", "celeba").build().fitter.facts()
     assert facts.parameters == facts.adapted_values == 198_915
     assert facts.initialisation == "meta-learned"
     forward = 2.0 * 178 * 178 * (2 * 256 + 3 * 256 * 256 + 256 * 3)
     assert facts.fit_flops == 2 * 3 * forward
     assert facts.train_flops == (2 * 9 + 3) * forward
-    first_order = resolve("learned-init", "imagenette", overrides=[{"fitter": {"second_order": False}}])
+    first_order = resolve("learned-init", "celeba", overrides=[{"fitter": {"second_order": False}}])
     assert first_order.build().fitter.facts().train_flops == (2 * 3 + 3) * forward
 
 
 def test_the_methods_settings_for_images_are_the_papers() -> None:
-    tree = resolve("learned-init", "imagenette").tree()
+    tree = resolve("learned-init", "celeba").tree()
     expected = {"width": 256, "depth": 3, "omega_0": 200.0, "omega_hidden": 200.0, "coordinates": "unit-corners"}
     assert {name: tree["inr"][name] for name in expected} == expected
     assert {name: tree["fitter"][name] for name in ("steps", "inner_lr", "lr")} == {
