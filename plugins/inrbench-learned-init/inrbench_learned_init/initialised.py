@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from inrbench.backends.torch.draws import torch_generator
@@ -72,7 +73,7 @@ class Initialised:
         self.theta: Tensors = {}
         self._control: Tensors | None = None
 
-    def places(self, step: int, run: Run) -> Tensor:
+    def places(self, step: int, run: Run) -> Float[Tensor, "points coord_dim"]:
         """Where the matched control is compared with the learned initialisation at ``step``: [points, coord_dim]."""
         raise NotImplementedError
 

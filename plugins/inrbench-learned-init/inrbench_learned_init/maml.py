@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from inrbench.backends.torch.fields import DifferentiatedField, Field, coords_of, loss_and_gradient
@@ -114,7 +115,7 @@ class Maml(Initialised):
             return Trained({})
         return train_jointly(self, train, heads, self.settings.train, run)
 
-    def places(self, step: int, run: Run) -> Tensor:
+    def places(self, step: int, run: Run) -> Float[Tensor, "points coord_dim"]:
         """All cells of the grid, or fresh points where there is none."""
         part = self.spec.parts[0]
         if part.domain == "grid":

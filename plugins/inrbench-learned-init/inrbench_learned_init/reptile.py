@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from inrbench.backends.torch.draws import torch_generator
@@ -70,7 +71,7 @@ class SeenRays:
 
 def inner_step(
     field: RadianceField, arrays: Tensors, seen: SeenRays, index: Array, lr: float, jitter: torch.Generator
-) -> tuple[Tensor, Tensors]:
+) -> tuple[Float[Tensor, ""], Tensors]:
     """(the error of the rays at ``index``, ``arrays`` after a step of SGD on it); one signal stands in front.
 
     The error is the mean square in the field's own range; ``jitter`` moves the samples along the rays.
@@ -141,7 +142,7 @@ class Reptile(Initialised):
         super().load(shared)
         self.rays = {n.removeprefix("rays/"): np.array(a) for n, a in shared.items() if n.startswith("rays/")}
 
-    def places(self, step: int, run: Run) -> Tensor:
+    def places(self, step: int, run: Run) -> Float[Tensor, "points coord_dim"]:
         """Points on training rays, uniform between near and far."""
         rng, rays = run.rng("matched", "points", step), self.rays
         index = rng.integers(len(rays["origins"]), size=MATCHED_POINTS)
