@@ -36,7 +36,20 @@ BY_AXIS = {
     "reader_blocks": ("field_default", "reader_blocks{}"),
 }
 #: Columns with the results of a row.
-PRINTED = ("accuracy", "accuracy_aug", "psnr_db", "psnr_db_aug", "mnist", "fashion-mnist", "cifar10")
+PRINTED = (
+    *(
+        "accuracy",
+        "accuracy_aug",
+        "psnr_db",
+        "psnr_db_aug",
+        "mnist",
+        "fashion-mnist",
+        "cifar10",
+        "celeba",
+        "imagenette",
+    ),
+    *("chairs", "cars", "lamps", "views1", "views1_tto", "views2", "views2_tto"),
+)
 PER_BLOCK = 395_520  # of width 256; the paper prints no sum for 20 of them
 
 
@@ -272,3 +285,42 @@ def test_a_latent_of_the_paper_has_as_many_values_as_it_says(name: str) -> None:
         grid = settings["inr.cells"] ** 2 * settings["inr.latent_channels"]
         wanted = grid if settings["inr.latent"] == "spatial" else settings["inr.latent_dim"]
         assert cell.build().fitter.facts().adapted_values == wanted, cell.label
+
+
+# ------------------------------------------------------------------ Trans-INR
+
+
+def trans_inr(name: str) -> list[Cell]:
+    return cells_in(FOLDER / f"trans-inr-{name}.yaml")
+
+
+def test_trans_inrs_cells_on_images_have_the_papers_settings() -> None:
+    for cell in (*trans_inr("table1"), *trans_inr("table2")):
+        if cell.method.name != "trans-inr":
+            continue
+        epochs = {"celeba": 30.0, "imagenette": 400.0}[cell.dataset]
+        holds(cell, {"data.size": 178, "fitter.train.epochs": epochs, "fitter.train.batch_size": 16, "fitter.lr": 1e-4})
+        holds(cell, {"fitter.train.schedule": "step", "fitter.biases": "learned", "fitter.grouping": "modulo"})
+    groups = [own(cell)["fitter.groups"] for cell in trans_inr("table2")]
+    assert groups == [row["groups"] for row in PUBLISHED["trans-inr"]["tables"]["table2"]["rows"]]
+
+
+def test_trans_inrs_field_has_the_parameters_of_the_paper_at_every_number_of_groups() -> None:
+    for cell in trans_inr("table2"):
+        tokens = 4 * own(cell)["fitter.groups"] + min(3, own(cell)["fitter.groups"])
+        assert cell.build_fitter().facts().parameters == 44_462_851 + (tokens - 259) * 768
+
+
+def test_trans_inrs_cells_on_views_have_the_papers_settings() -> None:
+    for cell in (*trans_inr("table3"), *trans_inr("table4")):
+        if cell.method.name == "trans-inr-nvs":
+            holds(cell, {"data.size": 128, "data.episodes": 100, "fitter.groups": 32, "fitter.rays": 128})
+            holds(cell, {"fitter.train.epochs": 1000.0, "fitter.train.batch_size": 32, "fitter.test_lr": 1e-4})
+    for cell in trans_inr("table4"):
+        assert cell.published is not None
+        settings = own(cell)
+        views, steps = settings["data.support_views"], settings["fitter.test_steps"]
+        assert settings["fitter.support_views"] == views
+        row = load_table(FOLDER, "trans-inr.table4").row(cell.published["row"])
+        assert cell.published["metrics"]["psnr_db"] == row[f"views{views}" + ("_tto" if steps == 100 else "")]
+        assert steps in (0, 100)
