@@ -13,6 +13,7 @@ from torch import Tensor
 from inrbench.backends.torch.copies import augment
 from inrbench.backends.torch.fields import coords_of
 from inrbench.backends.torch.observed import DrawnSignals, GridOfSignals, Observed
+from inrbench.backends.torch.plateau import Plateau
 from inrbench.backends.torch.precision import check_agreement, mixed_precision
 from inrbench.backends.torch.training import Group, Part, descend, micro_batch
 from inrbench.domains import Array
@@ -90,7 +91,12 @@ def scale_gradient(value: Tensor, share: float) -> Tensor:
 
 
 def train_jointly(
-    fitter: JointFitter, train: Signals, heads: Sequence[Head], settings: SignalTrainingSettings, run: Run
+    fitter: JointFitter,
+    train: Signals,
+    heads: Sequence[Head],
+    settings: SignalTrainingSettings,
+    run: Run,
+    plateau: Plateau | None = None,
 ) -> Trained:
     """Train ``fitter`` together with ``heads``; one backward pass for each part of a step's batch.
 
@@ -128,7 +134,7 @@ def train_jointly(
     total = settings.num_steps(len(train))
     if settings.precision == "bfloat16" and total:
         check_agreement(groups, lambda precision: losses(0, precision), run, setting="fitter.train.precision")
-    descend("train", groups, losses, total, settings, run)
+    descend("train", groups, losses, total, settings, run, plateau)
     states = {head.name: reader.state() for head, reader in zip(heads, readers, strict=True)}
     return Trained(fitter.state(), states, total)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inrbench.backends.torch.plateau import Plateau
 from inrbench.domains import Array
 from inrbench.errors import NotFinite
 from inrbench.interfaces import Run
@@ -73,11 +74,12 @@ def descend(
     total: int,
     settings: TrainingSettings,
     run: Run,
+    plateau: Plateau | None = None,
 ) -> None:
     """``total`` steps of AdamW on ``groups``, in place.
 
     ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares; a part without a loss
-    brings its own gradient (`with_gradient`). With ``settings.ema``,
+    brings its own gradient (`with_gradient`). ``plateau`` lowers the rate beside the schedule. With ``settings.ema``,
     d, the parameters p end as their average e: it starts where they do, and each step makes it d e + (1 - d) p.
     Raises NotFinite with the step where the loss is not finite.
     """
@@ -87,11 +89,11 @@ def descend(
         fused=True,
     )
     average = None if settings.ema is None else _Average(groups, settings.ema)
-    state = _State(groups, optimiser, average)
+    state = _State(groups, optimiser, average, plateau)
     for step in run.steps(name, total, state.save, state.restore):
         factor, beta_1 = schedule(settings, step, total)
         for group, options in zip(groups, optimiser.param_groups, strict=True):
-            options["lr"] = group.lr * factor
+            options["lr"] = group.lr * factor * (1.0 if plateau is None else plateau.factor)
             if beta_1 is not None:
                 options["betas"] = (beta_1, options["betas"][1])
         optimiser.zero_grad(set_to_none=True)
@@ -109,6 +111,8 @@ def descend(
             average.update()
         if run.device == "cpu" or step % LOOK_EVERY == 0 or step == total - 1:
             _look(name, step, total, logged, run)
+        if plateau is not None:
+            plateau.after(step)
     if average is not None:
         average.replace_parameters()
 
@@ -147,12 +151,16 @@ class _State:
     """Parameters, their average and the optimiser's moments as NumPy arrays, for a checkpoint."""
 
     def __init__(
-        self, groups: Sequence[Group], optimiser: torch.optim.Optimizer, average: _Average | None = None
+        self,
+        groups: Sequence[Group],
+        optimiser: torch.optim.Optimizer,
+        average: _Average | None = None,
+        plateau: Plateau | None = None,
     ) -> None:
-        self.groups, self.optimiser, self.average = groups, optimiser, average
+        self.groups, self.optimiser, self.average, self.plateau = groups, optimiser, average, plateau
 
     def save(self) -> dict[str, Array]:
-        arrays: dict[str, Array] = {}
+        arrays: dict[str, Array] = {} if self.plateau is None else self.plateau.save()
         for key, parameter in self._named():
             arrays[f"parameter/{key}"] = parameter.detach().cpu().numpy()
             for moment, value in self.optimiser.state[parameter].items():
@@ -163,7 +171,9 @@ class _State:
 
     @torch.no_grad()
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        moments = {path.partition("/")[0] for path in arrays} - {"parameter", "average"}
+        moments = {path.partition("/")[0] for path in arrays} - {"parameter", "average", "plateau"}
+        if self.plateau is not None:
+            self.plateau.restore(arrays)
         for key, parameter in self._named():
             parameter.copy_(torch.as_tensor(np.array(arrays[f"parameter/{key}"])))
             if self.average is not None:

@@ -18,6 +18,7 @@ from inrbench.backends.torch.fields import Field, coords_of
 from inrbench.backends.torch.joint import train_jointly
 from inrbench.backends.torch.observed import Observed, shards
 from inrbench.backends.torch.operators import observe
+from inrbench.backends.torch.plateau import Plateau
 from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import BadSetting, Refused
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
@@ -53,8 +54,23 @@ class TransINR(Generating):
     # ------------------------------------------------------------------ training
 
     def train(self, train: Signals, validation: Signals, run: Run, heads: Sequence[Head] = ()) -> Trained:
-        """Learn the hypernetwork."""
-        return train_jointly(self, train, heads, self.settings.train, run)
+        """Learn the hypernetwork. Raises Refused where a plateau is to be told and there are no validation signals."""
+        patience, plateau = self.settings.plateau, None
+        if patience is not None:
+            if len(validation) == 0:
+                raise Refused(
+                    f"setting fitter.plateau={patience} needs validation signals: say --set data.validation=0.1"
+                )
+            an_epoch = max(1, len(train) // self.settings.train.batch_size)
+            plateau = Plateau(lambda: self._mean_error(validation, run), an_epoch, patience)
+        return train_jointly(self, train, heads, self.settings.train, run, plateau)
+
+    @torch.no_grad()
+    def _mean_error(self, signals: Signals, run: Run) -> float:
+        """The mean over ``signals`` of their squared errors, in the field's own range."""
+        pieces = shards(signals, self.settings.shard, run.device, lambda one: run.rng("points", one))
+        total = sum(float(self.loss(piece)[0]) * len(piece) for piece in pieces)
+        return total / len(signals)
 
     def loss(self, observed: Observed) -> tuple[Tensor, Tensors, Tensors]:
         """(mean squared error over whole images in the field's own range, the vectors, values to log)."""

@@ -177,3 +177,37 @@ def test_what_is_no_image_is_refused(build: Fixture) -> None:
 def test_it_trains_no_reader() -> None:
     with pytest.raises(Refused, match="fitter 'trans-inr' cannot train jointly"):
         resolve("trans-inr", "digits", overrides=[{"reader": "mlp", "joint": {"share": 0.1}}])
+
+
+def test_a_plateau_of_the_validation_error_lowers_the_rate(
+    build: Fixture, images: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def never_lower(self: Any, signals: GridSignals, run: CellRun) -> float:
+        asked.append(len(signals))
+        return 1.0
+
+    settings = {"train": {"steps": 6, "batch_size": 4}}
+    plain = build(**settings).train(images(8).unlabelled(), images(3, 8), CellRun(0)).shared
+    fitter = build(plateau=1, **settings)
+    assert fitter.train(images(8).unlabelled(), images(3, 8), CellRun(0)).steps == 6  # as it is, with its own measure
+    monkeypatch.setattr(type(fitter), "_mean_error", never_lower)
+    slower = build(plateau=1, **settings).train(images(8).unlabelled(), images(3, 8), CellRun(0)).shared
+    assert asked == [3, 3, 3]  # behind each of three epochs of two steps
+    name = "transformer.weight_tokens"
+    start = build()
+    start.start(CellRun(0))
+    moved = [np.abs(shared[name] - start.state()[name]).mean() for shared in (slower, plain)]
+    assert moved[0] < 0.9 * moved[1]
+
+
+def test_a_plateau_without_validation_signals_is_refused(build: Fixture, images: Fixture) -> None:
+    with pytest.raises(Refused, match=r"fitter\.plateau=2 needs validation signals"):
+        build(plateau=2).train(images(4).unlabelled(), images(0), CellRun(0))
+
+
+def test_the_mean_error_of_validation_is_that_of_all_its_signals(drawn: Fixture, images: Fixture) -> None:
+    fitter, signals = drawn(shard=2), images(5)
+    found = errors(fitter, fitted(fitter, signals), signals)
+    assert fitter._mean_error(signals, CellRun(0)) == pytest.approx(found.mean(), rel=1e-5)
