@@ -22,7 +22,7 @@ PROFILES = ("paper", "laptop", "smoke")
 PARTS = ("data", "inr", "fitter", "reader", "joint")
 EXAMPLES = {"data": "data.train_size=1000", "joint": "joint.share=0.01"}
 #: What each augmentation is for.
-COPIES = {"images": ("pad", "rotate", "crop", "resized_crop", "flip"), "points": ("scale", "jitter")}
+COPIES = {"images": ("window", "pad", "rotate", "crop", "resized_crop", "flip"), "points": ("scale", "jitter")}
 
 
 @dataclass(frozen=True)

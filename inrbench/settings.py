@@ -82,6 +82,9 @@ class DataSettings(Settings):
 class Augmentation(Settings):
     """Augmented copies of the training signals, drawn anew at each step; images in the order of the settings."""
 
+    window: bool = setting(
+        False, "images: first cut the signal's size out of its original anywhere, where the data set has larger ones"
+    )
     pad: int = setting(0, "images: reflect-pad by so many pixels before the crop", ge=0)
     rotate: float = setting(0.0, "images: turn about the centre by up to so many degrees either way", ge=0.0, le=180.0)
     crop: Literal["random", "centre"] = setting("random", "images: where the original size is cut out of the padded")

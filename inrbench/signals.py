@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ __all__ = [
     "PosedViews",
     "SignalSpec",
     "Signals",
+    "WindowedSignals",
     "num_signals",
     "numbered",
     "unit_values",
@@ -138,6 +139,18 @@ class DrawableSignals(Signals, Protocol):
 
         Returns (coords [sets, count, coord_dim] in [-1, 1], values [sets, count, channels] in [0, 1]), float32. With
         ``augmentation`` the copy is an augmented one, drawn from ``rng`` too.
+        """
+        ...
+
+
+@runtime_checkable
+class WindowedSignals(Signals, Protocol):
+    """Images that were made from larger ones: training may cut its copies out of these instead."""
+
+    def windows(self, indices: Array, rngs: Callable[[int], np.random.Generator]) -> Array:
+        """A fresh window, of the signals' size, of the original of each entry at ``indices``; values as in `stacked`.
+
+        ``rngs`` maps an entry's id to the generator of its draws.
         """
         ...
 

@@ -29,7 +29,7 @@ class Moves(NamedTuple):
 
 def check_augmentation(settings: Augmentation) -> None:
     """Raise Refused for what moves no whole pixels: this engine has it not."""
-    for name in ("rotate", "resized_crop", "scale", "jitter"):
+    for name in ("window", "rotate", "resized_crop", "scale", "jitter"):
         value, allowed = getattr(settings, name), getattr(Augmentation(), name)
         if value != allowed:
             raise Refused(

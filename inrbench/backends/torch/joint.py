@@ -21,7 +21,7 @@ from inrbench.errors import Refused
 from inrbench.interfaces import Head, Run, Trained
 from inrbench.schedules import batches
 from inrbench.settings import Augmentation, SignalTrainingSettings
-from inrbench.signals import DrawableSignals, Signals
+from inrbench.signals import DrawableSignals, Signals, WindowedSignals
 
 __all__ = ["Descending", "JointFitter", "TorchHead", "scale_gradient", "train_jointly"]
 
@@ -155,11 +155,20 @@ def _observer(train: Signals, augmentation: Augmentation, run: Run) -> Callable[
     domain, stored, (scale, offset) = stacked
     coords = coords_of(domain, run.device)
     augmented = augmentation != Augmentation()
-    fits = isinstance(stored, np.ndarray) and stored.nbytes <= RESIDENT_BYTES
+    fits = isinstance(stored, np.ndarray) and stored.nbytes <= RESIDENT_BYTES and not augmentation.window
     resident = torch.as_tensor(np.require(stored, requirements=("C", "W"))).to(run.device) if fits else None
 
+    if augmentation.window and not isinstance(train, WindowedSignals):
+        raise Refused("setting fitter.train.augmentation.window=true: this data set has no larger originals")
+
     def listed(step: int, index: Array) -> Observed:
-        picked = torch.as_tensor(np.asarray(stored[index])).to(run.device) if resident is None else resident[index]
+        if augmentation.window:
+            cut = cast(WindowedSignals, train).windows(index, lambda one: run.rng("window", step, one))
+            picked = torch.as_tensor(cut).to(run.device)
+        elif resident is None:
+            picked = torch.as_tensor(np.asarray(stored[index])).to(run.device)
+        else:
+            picked = resident[index]
         copies = picked.float() * scale + offset
         if augmented:
             copies = augment(copies, augmentation, run.rng("copies", step))

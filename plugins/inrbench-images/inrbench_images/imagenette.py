@@ -3,7 +3,7 @@
 The archive is read as it lies, without unpacking; an unpacked folder ``imagenette2-320`` is read where there is no
 archive, but since only the archive's checksum is published such a folder is never official. The photographs are
 resized once and kept in the user's cache as arrays that later runs map into memory. The official split ``val`` is the
-test split.
+test split. Training may cut its copies out of the photographs as they lie in the archive (`inrbench_images.originals`).
 
 This reader is tested on generated archives of the same layout, not on the official one.
 """
@@ -23,6 +23,7 @@ from inrbench.settings import DataSettings, setting
 from inrbench.signals import PartSpec, Signals, SignalSpec
 from inrbench_images.citations import CITATIONS
 from inrbench_images.decoded import Decoded
+from inrbench_images.originals import Originals, WindowedPhotographs
 from inrbench_images.pictures import decode, open_picture, resized
 
 __all__ = ["Imagenette", "ImagenetteSettings"]
@@ -112,7 +113,12 @@ class Imagenette:
             splits = decoded.read(self.settings.size)
         if splits is None:
             raise BadData(f"imagenette: what was decoded from {source} cannot be read back from {decoded.place}")
-        return splits
+        train = splits["train"]
+        originals = Originals(self._originals(source), len(train), lambda: _training_photographs(source))
+        return {**splits, "train": WindowedPhotographs(train.values, train.labels, train.ids, originals=originals)}
+
+    def _originals(self, source: Path) -> Path:
+        return cache_root() / "images" / f"imagenette-originals-{digests(source).content['sha256'][:24]}"
 
     def _decoded(self, source: Path) -> Decoded:
         import PIL
@@ -138,6 +144,15 @@ class Imagenette:
                 split, i = rows[name]
                 picture = resized(open_picture(content, f"{source}: {name}"), self.settings.size, self.settings.resize)
                 writer.put(split, i, decode(picture, "rgb"), classes.index(name.split("/")[1]))
+
+
+def _training_photographs(source: Path) -> Iterator[tuple[int, bytes]]:
+    """(number of the signal, content) of every training photograph: they are numbered in the order of their names."""
+    names = sorted(name for name, _ in _photographs(source, read=False) if _split_of(name) == "train")
+    rows = {name: row for row, name in enumerate(names)}
+    for name, content in _photographs(source, read=True):
+        if name in rows:
+            yield rows[name], content
 
 
 def _photographs(source: Path, *, read: bool) -> Iterator[tuple[str, bytes]]:

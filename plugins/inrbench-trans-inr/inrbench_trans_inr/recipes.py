@@ -21,7 +21,7 @@ FOR_DATASET: dict[str, Any] = {
     "digits": {"fitter": {"patch": 2, "pad": 0}},
     "imagenette": {
         "data": {"size": 178, "resize": "crop"},
-        "fitter": {"train": {"epochs": 400.0, "augmentation": {"flip": True}}},
+        "fitter": {"train": {"epochs": 400.0, "augmentation": {"window": True, "flip": True}}},
     },
 }
 LAPTOP: dict[str, Any] = {}
