@@ -24,8 +24,26 @@ FOR_DATASET: dict[str, Any] = {
         "fitter": {"train": {"epochs": 400.0, "augmentation": {"window": True, "flip": True}}},
     },
 }
-LAPTOP: dict[str, Any] = {}
-LAPTOP_FOR_DATASET: dict[str, Any] = {}
+#: A narrow, shallow field and a small transformer for small images, each seen once, in many small steps at a high rate.
+LAPTOP: dict[str, Any] = {
+    "inr": {"width": 64, "depth": 1, "frequencies": 32, "highest": 16.0},
+    "fitter": {
+        "width": 128,
+        "blocks": 3,
+        "heads": 4,
+        "head_dim": 32,
+        "feedforward": 256,
+        "lr": 3e-3,
+        "train": {"epochs": 1.0, "batch_size": 4, "schedule": "one-cycle", "clip_norm": 1.0},
+    },
+    "data": {"train_size": 20_000, "test_size": 1000},
+}
+#: All of the small images, many times; photographs and faces are made small, without a rim.
+LAPTOP_FOR_DATASET: dict[str, Any] = {
+    "digits": {"fitter": {"train": {"epochs": 20.0}}, "data": {"train_size": None, "test_size": None}},
+    "imagenette": {"data": {"size": 64, "train_size": 9000}, "fitter": {"patch": 8, "pad": 0}},
+    "celeba": {"data": {"size": 64}, "fitter": {"patch": 8, "pad": 0}},
+}
 SMOKE: dict[str, Any] = {
     "fitter": {
         "width": 32,
@@ -38,4 +56,8 @@ SMOKE: dict[str, Any] = {
     },
     "data": {"train_size": 64, "test_size": 32},
 }
-SMOKE_FOR_DATASET: dict[str, Any] = {}
+#: Small photographs and faces.
+SMOKE_FOR_DATASET: dict[str, Any] = {
+    "imagenette": {"data": {"size": 32}, "fitter": {"patch": 8, "pad": 0}},
+    "celeba": {"data": {"size": 32}, "fitter": {"patch": 8, "pad": 0}},
+}
