@@ -8,7 +8,6 @@ density says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -60,7 +59,7 @@ def ray_loss(
                 losses[these].add_(loss, alpha=share)
                 for name, gradient in found.items():
                     gradients[name][these].add_(gradient, alpha=share)
-    return with_gradients(losses, own, cast("dict[str, Tensor]", gradients))
+    return with_gradients(losses, own, gradients)
 
 
 def _chunk(arrays: Tensors, signals: int, rays: int, samples: int, device: str) -> tuple[int, int]:

@@ -17,11 +17,13 @@ class TransINRViewsSettings(HypernetworkSettings):
     groups: int = setting(
         32, "weight tokens G of a matrix (the paper says 64); one with fewer columns has as many as these", ge=1
     )
-    token_directions: Literal["given", "unit"] = setting(
+    seen_directions: Literal["given", "unit"] = setting(
         "given", "ray directions in tokens: as the data set has them (public code), or of length 1 (paper)"
     )
     support_views: int = setting(
-        1, "views of an object that a training step makes its field from; data.support_views is what tests observe", ge=1
+        1,
+        "views of an object that a training step makes its field from; data.support_views is what tests observe",
+        ge=1,
     )
     query_views: int = setting(1, "other views of it that the step compares the field with", ge=1)
     rays: int = setting(128, "rays of each such view", ge=1)

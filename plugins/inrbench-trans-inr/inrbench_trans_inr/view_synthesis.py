@@ -46,7 +46,7 @@ class TransINRViews(Generating):
         shape = _view_shape(spec.parts[0], settings.patch)
         with torch.device("meta"):
             tokenizer = ViewTokenizer(
-                shape, settings.patch, settings.width, unit_directions=settings.token_directions == "unit"
+                shape, settings.patch, settings.width, unit_directions=settings.seen_directions == "unit"
             )
         self.tokenizer = tokenizer
         super().__init__(settings, inr, Hypernetwork(settings, inr, tokenizer))
@@ -107,7 +107,7 @@ class TransINRViews(Generating):
         return 4 * (data + len(self.network.transformer.weight_tokens)) * self.settings.feedforward
 
     def _posed(self, train: Signals) -> PosedViews:
-        """``train``, where it gives a step the views that it needs. Raises Refused, or BadSetting where these are few."""
+        """``train``, if it gives a step the views that it needs. Raises Refused, BadSetting where these are few."""
         if len(train) == 0:
             raise Refused("there is no training signal: this data set has none, or data.validation takes them all")
         if not isinstance(train, PosedViews):
@@ -138,7 +138,8 @@ class TransINRViews(Generating):
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:
         """What is seen along the rays, [1, views, height, width, 3], row by row. Raises Refused for other domains."""
         if not isinstance(domain, Rays):
-            raise Refused(f"fitter 'trans-inr-nvs' represents scenes, which are seen along rays, not on a {_name(domain)}")
+            kind = type(domain).__name__.lower()
+            raise Refused(f"fitter 'trans-inr-nvs' represents scenes, which are seen along rays, not on a {kind}")
         for i in range(len(rows)):
             arrays = self.arrays_of(rows.take(slice(i, i + 1)), run.device)
             yield observe(self.field, arrays, domain, run.device).cpu().numpy()
@@ -190,10 +191,6 @@ def _only(signals: Signals, i: int) -> Part:
     if more:
         raise Refused(f"fitter 'trans-inr-nvs' takes views alone; signal {signals.ids[i]} has {1 + len(more)} parts")
     return part
-
-
-def _name(domain: Domain) -> str:
-    return type(domain).__name__.lower()
 
 
 def _view_shape(part: PartSpec, patch: int) -> tuple[int, int]:

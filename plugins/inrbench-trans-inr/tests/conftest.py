@@ -93,3 +93,51 @@ def plain() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+#: On views of `shape-views`, 8 x 8: 4 patches of 4 x 4.
+SMALL_VIEWS: dict[str, Any] = {
+    "inr": {"width": 8, "depth": 1, "frequencies": 3, "highest": 4.0, "samples": 6, "density": "softplus"},
+    "fitter": {
+        **{key: value for key, value in SMALL["fitter"].items() if key != "pad"},
+        "patch": 4,
+        "rays": 20,
+        "test_rays": 24,
+    },
+    "data": {"size": 8, "views": 6, "train_objects": 8, "test_objects": 5, "episodes": 2},
+}
+
+
+def resolve_views(**fitter: Any) -> Any:
+    """A small cell on `shape-views` with other settings of the fitter, or of the parts `inr` and `data`."""
+    parts = {part: fitter.pop(part, {}) for part in ("inr", "data")}
+    return resolve("trans-inr-nvs", "shape-views", overrides=[SMALL_VIEWS, {**parts, "fitter": fitter}])
+
+
+@pytest.fixture(scope="session")
+def views_cell() -> Callable[..., Any]:
+    return resolve_views
+
+
+@pytest.fixture(scope="session")
+def build_views() -> Callable[..., Any]:
+    """A small fitter for views, not yet drawn."""
+    return lambda **fitter: resolve_views(**fitter).build().fitter
+
+
+@pytest.fixture(scope="session")
+def drawn_views() -> Callable[..., Any]:
+    """A small fitter for views, drawn with seed 0."""
+
+    def make(**fitter: Any) -> Any:
+        made = resolve_views(**fitter).build().fitter
+        made.start(CellRun(0))
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def objects() -> Callable[..., Any]:
+    """The splits of small views."""
+    return lambda **data: resolve_views(data=data).build().dataset.load(None)
