@@ -28,15 +28,15 @@ FOR_DATASET: dict[str, Any] = {
 LAPTOP: dict[str, Any] = {
     "inr": {"width": 64, "depth": 1, "frequencies": 32, "highest": 16.0},
     "fitter": {
-        "width": 128,
+        "width": 64,
         "blocks": 3,
         "heads": 4,
-        "head_dim": 32,
-        "feedforward": 256,
+        "head_dim": 16,
+        "feedforward": 128,
         "lr": 3e-3,
         "train": {"epochs": 1.0, "batch_size": 4, "schedule": "one-cycle", "clip_norm": 1.0},
     },
-    "data": {"train_size": 20_000, "test_size": 1000},
+    "data": {"train_size": 40_000, "test_size": 1000},
 }
 #: All of the small images, many times; photographs and faces are made small, without a rim.
 LAPTOP_FOR_DATASET: dict[str, Any] = {
@@ -45,6 +45,7 @@ LAPTOP_FOR_DATASET: dict[str, Any] = {
     "celeba": {"data": {"size": 64}, "fitter": {"patch": 8, "pad": 0}},
 }
 SMOKE: dict[str, Any] = {
+    "inr": {"width": 16, "depth": 1, "frequencies": 4, "highest": 8.0},
     "fitter": {
         "width": 32,
         "blocks": 2,

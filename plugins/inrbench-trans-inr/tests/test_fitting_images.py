@@ -99,6 +99,15 @@ def test_drawn_points_are_keyed_by_step_and_signal(drawn: Fixture, images: Fixtu
     assert not np.array_equal(few.arrays[name], all_but.arrays[name])
 
 
+def test_equal_images_of_two_signals_see_draws_of_their_own(drawn: Fixture, images: Fixture) -> None:
+    one = images(1).values
+    twins = GridSignals(np.concatenate([one, one]), None, np.array([3, 8]))
+    for points, same in ((5, False), (None, True)):
+        rows = fitted(drawn(test_steps=2, test_lr=0.01, test_points=points), twins)
+        first, second = rows.arrays["layers.1.weight"]
+        assert np.allclose(first, second, atol=1e-6) == same
+
+
 def test_as_many_points_as_there_are_is_all_of_them(drawn: Fixture, images: Fixture) -> None:
     one, other = (fitted(drawn(test_steps=2, test_points=n), images(2)) for n in (64, None))
     assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)

@@ -50,6 +50,20 @@ def test_loss_and_gradients_are_the_plain_versions(double: tuple[Any, Any], imag
     assert float(logged["psnr_db"]) == pytest.approx(float(each.mean()), abs=1e-9)
 
 
+def test_positions_are_added_behind_the_linear_map_or_before_it(
+    drawn: Fixture, images: Fixture, observe: Fixture
+) -> None:
+    for embedding in ("after", "before"):
+        fitter = drawn(embedding=embedding)
+        tokenizer, pictures = fitter.tokenizer, fitter.images_of(observe(images(2)))
+        padded = torch.nn.functional.pad(pictures[1, :, :, 0], (1, 1, 1, 1))
+        patch = padded[4:6, 2:4].flatten()  # the third row of five, the second column
+        place = tokenizer.position[2 * 5 + 1]
+        moved = patch + place if embedding == "before" else patch
+        expected = tokenizer.linear(moved) + (place if embedding == "after" else 0.0)
+        torch.testing.assert_close(tokenizer(pictures)[1, 11], expected)
+
+
 def test_chunks_of_points_add_up(
     double: tuple[Any, Any], images: Fixture, observe: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
