@@ -91,7 +91,7 @@ class TransINRViews(Generating):
         draw = Draw(settings.support_views, settings.query_views, settings.rays, foreground)
         found = [draw.of(views, int(i), run.rng("views", step, int(views.ids[i]))) for i in index]
         support, query, places = zip(*found, strict=True)
-        return Support.of(support, run.device), SeenRays.of(query, np.stack(places), run.device)
+        return Support.of(support, run.device, settings.contrast), SeenRays.of(query, np.stack(places), run.device)
 
     def errors(self, support: Support, seen: SeenRays, jitter: int | None) -> Tensor:
         """Each signal's mean squared error [signals] along rays of a field that is made from support views."""
@@ -130,7 +130,7 @@ class TransINRViews(Generating):
         for number, (places, parts) in enumerate(_alike(signals, self.settings.shard)):
             ids = signals.ids[places]
             with torch.no_grad():
-                found = self.vectors(Support.of(parts, run.device))
+                found = self.vectors(Support.of(parts, run.device, self.settings.contrast))
             if self.steps:
                 found = self.optimised(found, self._test_losses(parts, ids, run), f"shard {number}", run)
             yield self.rows(found, ids)
