@@ -105,11 +105,10 @@ def test_a_plateau_of_the_validation_error_lowers_the_rate(
     monkeypatch.setattr(type(fitter), "_mean_error", lambda self, signals, run: asked.append(len(signals)) or 1.0)
     slower = build_views(plateau=1, **settings).train(train, held_out, CellRun(0)).shared
     assert asked == [3, 3, 3]  # behind each of three epochs of two steps
-    start = build_views()
-    start.start(CellRun(0))
+    four = build_views(shard=2, train={"steps": 4, "batch_size": 2}).train(train, held_out, CellRun(0)).shared
     name = "transformer.weight_tokens"
-    moved = [np.abs(shared[name] - start.state()[name]).mean() for shared in (slower, plain)]
-    assert moved[0] < 0.9 * moved[1]
+    moved = [np.abs(shared[name] - four[name]).mean() for shared in (slower, plain)]
+    assert moved[0] < 0.2 * moved[1]  # the last two steps were at a tenth of the rate
     with pytest.raises(Refused, match=r"fitter\.plateau=2 needs validation signals"):
         build_views(plateau=2).train(train, train.take(np.zeros(0, dtype=np.int64)), CellRun(0))
 
