@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from inrbench.backends.torch.fields import Field, to_device
+from inrbench.backends.torch.plateau import Plateau
 from inrbench.backends.torch.training import Group, descend
 from inrbench.domains import Array
+from inrbench.errors import Refused
 from inrbench.interfaces import Run
 from inrbench.representations import Arrays, Layout, Representations
 from inrbench.settings import TrainingSettings
+from inrbench.signals import Signals
 from inrbench_trans_inr.hypernetwork import Hypernetwork
 from inrbench_trans_inr.settings import HypernetworkSettings
 
@@ -28,6 +31,7 @@ class Generating:
     def __init__(self, settings: HypernetworkSettings, field: Field, network: Hypernetwork) -> None:
         self.field, self.network = field, network
         self.steps, self.step_lr, self.lr = settings.test_steps, settings.test_lr, settings.lr
+        self.patience = settings.plateau
         if self.steps:
             example = field.init(torch.Generator().manual_seed(0))
             shapes = {name: tuple(array.shape) for name, array in example.items()}
@@ -49,6 +53,18 @@ class Generating:
         """All parameters, in one group."""
         self.network.to(device)
         return [Group("hypernetwork", dict(self.network.named_parameters()), self.lr)]
+
+    def plateau(self, validation: Signals, error: Callable[[], float], an_epoch: int) -> Plateau | None:
+        """What lowers the rate, by the ``error`` of ``validation`` behind each epoch of so many steps; None: nothing.
+
+        Raises Refused where that is asked for and there are no validation signals.
+        """
+        if self.patience is None:
+            return None
+        if len(validation) == 0:
+            said = f"setting fitter.plateau={self.patience} needs validation signals"
+            raise Refused(f"{said}: say --set data.validation=0.1")
+        return Plateau(error, an_epoch, self.patience)
 
     def state(self) -> dict[str, np.ndarray]:
         """The parameters as named arrays."""

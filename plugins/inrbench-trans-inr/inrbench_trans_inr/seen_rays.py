@@ -26,11 +26,11 @@ class Support:
     directions: Float[Tensor, "signals views height width 3"]
 
     @classmethod
-    def of(cls, parts: Sequence[Part], device: str) -> Support:
-        """Equally many views of each signal."""
+    def of(cls, parts: Sequence[Part], device: str, contrast: float = 1.0) -> Support:
+        """Equally many views of each signal; colours are ``contrast`` times as far from the background as they are."""
         rays = [_rays(part) for part in parts]
         arrays = (
-            [part.unit_values() for part in parts],
+            [_enlarged(part.unit_values(), one.background, contrast) for part, one in zip(parts, rays, strict=True)],
             [one.origins for one in rays],
             [one.directions for one in rays],
         )
@@ -119,6 +119,10 @@ def _rays(part: Part) -> Rays:
     if not isinstance(part.domain, Rays):
         raise Refused(f"fitter 'trans-inr-nvs' takes views, not values on {type(part.domain).__name__}")
     return part.domain
+
+
+def _enlarged(values: Array, background: float, contrast: float) -> Array:
+    return values if contrast == 1.0 else background + np.float32(contrast) * (values - np.float32(background))
 
 
 def _stacked(arrays: Sequence[Array], device: str) -> Tensor:

@@ -34,6 +34,12 @@ class HypernetworkSettings(Settings):
         "one", "norm of a generated column; initial: that of the field's own initialisation, on the average of a matrix"
     )
     lr: float = setting(1e-4, "learning rate", gt=0.0)
+    plateau: int | None = setting(
+        None,
+        "divide the learning rate by 10 after so many epochs without a lower error on validation signals (paper: a "
+        "plateau, no number); off if empty",
+        ge=1,
+    )
     test_steps: int = setting(
         0, "Adam steps on each signal's generated weights, which then are the representation", ge=0, stage="fit"
     )
@@ -46,12 +52,6 @@ class TransINRSettings(HypernetworkSettings):
     pad: int = setting(1, "zeros put around an image before it is cut into patches", ge=0)
     embedding: Literal["after", "before"] = setting(
         "after", "where learned positions e are added to patches p: FC(p) + e (public code), or FC(p + e) (paper)"
-    )
-    plateau: int | None = setting(
-        None,
-        "divide the learning rate by 10 after so many epochs without a lower error on validation signals (paper: a "
-        "plateau, no number); off if empty",
-        ge=1,
     )
     test_points: int | None = setting(
         None, "pixels that each step at test time draws afresh; all if empty", ge=1, stage="fit"

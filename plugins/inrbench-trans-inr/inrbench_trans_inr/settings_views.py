@@ -20,6 +20,12 @@ class TransINRViewsSettings(HypernetworkSettings):
     seen_directions: Literal["given", "unit"] = setting(
         "given", "ray directions in tokens: as the data set has them (public code), or of length 1 (paper)"
     )
+    contrast: float = setting(
+        1.0,
+        "multiplies how far colours in tokens are from the background; with 1 (public code) rays' origins, which are "
+        "larger, drown them in a short training",
+        gt=0.0,
+    )
     support_views: int = setting(
         1,
         "views of an object that a training step makes its field from; data.support_views is what tests observe",

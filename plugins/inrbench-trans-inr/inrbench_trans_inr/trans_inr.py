@@ -18,7 +18,6 @@ from inrbench.backends.torch.fields import Field, coords_of
 from inrbench.backends.torch.joint import train_jointly
 from inrbench.backends.torch.observed import Observed, shards
 from inrbench.backends.torch.operators import observe
-from inrbench.backends.torch.plateau import Plateau
 from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import BadSetting, Refused
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
@@ -55,14 +54,8 @@ class TransINR(Generating):
 
     def train(self, train: Signals, validation: Signals, run: Run, heads: Sequence[Head] = ()) -> Trained:
         """Learn the hypernetwork. Raises Refused where a plateau is to be told and there are no validation signals."""
-        patience, plateau = self.settings.plateau, None
-        if patience is not None:
-            if len(validation) == 0:
-                raise Refused(
-                    f"setting fitter.plateau={patience} needs validation signals: say --set data.validation=0.1"
-                )
-            an_epoch = max(1, len(train) // self.settings.train.batch_size)
-            plateau = Plateau(lambda: self._mean_error(validation, run), an_epoch, patience)
+        an_epoch = max(1, len(train) // self.settings.train.batch_size)
+        plateau = self.plateau(validation, lambda: self._mean_error(validation, run), an_epoch)
         return train_jointly(self, train, heads, self.settings.train, run, plateau)
 
     @torch.no_grad()

@@ -54,8 +54,9 @@ class TransINRViews(Generating):
     # ------------------------------------------------------------------ training
 
     def train(self, train: Signals, validation: Signals, run: Run, heads: Sequence[Head] = ()) -> Trained:
-        """Learn the hypernetwork."""
+        """Learn the hypernetwork. Raises Refused where a plateau is to be told and there are no validation signals."""
         settings, views = self.settings.train, self._posed(train)
+        plateau = self.plateau(validation, lambda: self._mean_error(validation, run), self.num_steps(len(views), 1.0))
         self.start(run)
         groups = self.groups(run.device)
         batch = batches(len(views), settings.batch_size, run)
@@ -74,7 +75,7 @@ class TransINRViews(Generating):
         total = self.num_steps(len(views))
         if settings.precision == "bfloat16" and total:
             check_agreement(groups, lambda precision: losses(0, precision), run, setting="fitter.train.precision")
-        descend("train", groups, losses, total, settings, run)
+        descend("train", groups, losses, total, settings, run, plateau)
         return Trained(self.state(), steps=total)
 
     def num_steps(self, objects: int, epochs: float | None = None) -> int:
@@ -86,12 +87,32 @@ class TransINRViews(Generating):
 
     def drawn(self, views: PosedViews, index: Array, step: int, run: Run) -> tuple[Support, SeenRays]:
         """What a step sees of the entries ``index``: draws of each object are keyed by (step, its id)."""
+        foreground = step < self.num_steps(len(views), self.settings.foreground_epochs)
+        return self._seen(views, index, foreground, lambda one: run.rng("views", step, one), run.device)
+
+    def _seen(
+        self,
+        views: PosedViews,
+        index: Array,
+        foreground: bool,
+        rng: Callable[[int], np.random.Generator],
+        device: str,
+    ) -> tuple[Support, SeenRays]:
         settings = self.settings
-        foreground = step < self.num_steps(len(views), settings.foreground_epochs)
         draw = Draw(settings.support_views, settings.query_views, settings.rays, foreground)
-        found = [draw.of(views, int(i), run.rng("views", step, int(views.ids[i]))) for i in index]
+        found = [draw.of(views, int(i), rng(int(views.ids[i]))) for i in index]
         support, query, places = zip(*found, strict=True)
-        return Support.of(support, run.device), SeenRays.of(query, np.stack(places), run.device)
+        return Support.of(support, device, settings.contrast), SeenRays.of(query, np.stack(places), device)
+
+    @torch.no_grad()
+    def _mean_error(self, validation: Signals, run: Run) -> float:
+        """Of objects that are not trained on, on views and rays that are the same whenever it is asked for."""
+        views, total = self._posed(validation), 0.0
+        for first in range(0, len(views), self.settings.shard):
+            index = np.arange(first, min(first + self.settings.shard, len(views)))
+            seen = self._seen(views, index, False, lambda one: run.rng("validation views", one), run.device)
+            total += float(self.errors(*seen, None).sum())
+        return total / len(views)
 
     def errors(self, support: Support, seen: SeenRays, jitter: int | None) -> Tensor:
         """Each signal's mean squared error [signals] along rays of a field that is made from support views."""
@@ -130,7 +151,7 @@ class TransINRViews(Generating):
         for number, (places, parts) in enumerate(_alike(signals, self.settings.shard)):
             ids = signals.ids[places]
             with torch.no_grad():
-                found = self.vectors(Support.of(parts, run.device))
+                found = self.vectors(Support.of(parts, run.device, self.settings.contrast))
             if self.steps:
                 found = self.optimised(found, self._test_losses(parts, ids, run), f"shard {number}", run)
             yield self.rows(found, ids)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from inrbench_trans_inr.seen_rays import Draw, draw_rays
+from inrbench_trans_inr.seen_rays import Draw, Support, draw_rays
 from inrbench_trans_inr.tokenizers import ViewTokenizer
 from torch import Tensor
 
@@ -53,6 +53,15 @@ def test_directions_in_tokens_may_be_of_length_1() -> None:
         colours, directions = torch.zeros(1, 1, 1, 1, 3), torch.tensor([0.0, 3.0, -4.0]).reshape(1, 1, 1, 1, 3)
         found = tokenizer(colours, 2.0 * directions, directions)
     torch.testing.assert_close(found[0, 0], torch.tensor([0, 0, 0, 0, 6, -8, 0, 0.6, -0.8]))
+
+
+def test_contrast_moves_colours_away_from_the_background(objects: Fixture) -> None:
+    part = objects()["train"].views(0, np.arange(2))
+    plain, enlarged = (Support.of([part], "cpu", contrast) for contrast in (1.0, 5.0))
+    np.testing.assert_array_equal(plain.colours[0].numpy(), part.unit_values())
+    torch.testing.assert_close(1.0 - enlarged.colours, 5.0 * (1.0 - plain.colours))
+    assert torch.equal(plain.origins, enlarged.origins)
+    assert float(enlarged.colours.min()) < -1.0  # of a dark colour on white
 
 
 def test_draws_are_keyed_by_step_and_object(build_views: Fixture, objects: Fixture) -> None:

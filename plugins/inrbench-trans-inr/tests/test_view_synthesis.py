@@ -91,6 +91,28 @@ def test_the_loss_is_the_mean_over_objects_however_they_are_parted(build_views: 
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
+def test_a_plateau_of_the_validation_error_lowers_the_rate(
+    build_views: Fixture, objects: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, held_out, asked = objects()["train"].take(np.arange(5)), objects()["train"].take(np.arange(5, 8)), []
+    settings = {"train": {"steps": 6, "batch_size": 2}, "shard": 2}
+    fitter = build_views(plateau=1, **settings)
+    plain = build_views(**settings).train(train, held_out, CellRun(0)).shared
+    assert fitter.train(train, held_out, CellRun(0)).steps == 6
+    first, again = (fitter._mean_error(held_out, CellRun(0)) for _ in range(2))
+    alone = [fitter._mean_error(held_out.take(np.array([i])), CellRun(0)) for i in range(3)]
+    assert first == again == pytest.approx(np.mean(alone), rel=1e-5)
+    monkeypatch.setattr(type(fitter), "_mean_error", lambda self, signals, run: asked.append(len(signals)) or 1.0)
+    slower = build_views(plateau=1, **settings).train(train, held_out, CellRun(0)).shared
+    assert asked == [3, 3, 3]  # behind each of three epochs of two steps
+    four = build_views(shard=2, train={"steps": 4, "batch_size": 2}).train(train, held_out, CellRun(0)).shared
+    name = "transformer.weight_tokens"
+    moved = [np.abs(shared[name] - four[name]).mean() for shared in (slower, plain)]
+    assert moved[0] < 0.2 * moved[1]  # the last two steps were at a tenth of the rate
+    with pytest.raises(Refused, match=r"fitter\.plateau=2 needs validation signals"):
+        build_views(plateau=2).train(train, train.take(np.zeros(0, dtype=np.int64)), CellRun(0))
+
+
 class Stopping(CellRun):
     """A run that is stopped after some steps of its loops."""
 
