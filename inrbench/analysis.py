@@ -19,8 +19,9 @@ from inrbench.plugin import Plugin
 from inrbench.registry import Registry, registry
 from inrbench.representations import Representations
 from inrbench.selection import INDEX_SEED
-from inrbench.settings import Settings, load_target, merge, validated
+from inrbench.settings import Settings, load_target, validated
 from inrbench.signals import EpisodicSignals, Signals, num_signals
+from inrbench.trees import merge
 
 if TYPE_CHECKING:
     from inrbench.artefact import Artefact

@@ -52,7 +52,7 @@ def run(
     """
     import pandas as pd
 
-    from inrbench.settings import flatten
+    from inrbench.trees import flatten
 
     wanted = [str(what)] if isinstance(what, str | Path) else [str(one) for one in what]
     asked = requested(wanted, profile=profile, seeds=seeds, overrides=[settings] if settings else [])

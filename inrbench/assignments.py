@@ -1,4 +1,4 @@
-"""What a user writes as settings: dotted keys, and values in YAML, as trees that `settings.merge` takes."""
+"""What a user writes as settings: dotted keys, and values in YAML, as trees that `trees.merge` takes."""
 
 from __future__ import annotations
 

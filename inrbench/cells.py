@@ -13,8 +13,9 @@ from inrbench.errors import BadSetting, InrbenchError, OutOfMemory, Refused, Unk
 from inrbench.interfaces import Classifier, DataSet, Fitter, Reader
 from inrbench.plugin import Method, Plugin
 from inrbench.registry import Registry, registry
-from inrbench.settings import Augmentation, DataSettings, JointSettings, Settings, load_target, merge, validated
+from inrbench.settings import Augmentation, DataSettings, JointSettings, Settings, load_target, validated
 from inrbench.signals import SignalSpec
+from inrbench.trees import merge
 
 __all__ = ["PROFILES", "Built", "Cell", "build_dataset", "parse_grid", "resolve"]
 

@@ -22,7 +22,7 @@ from inrbench.metrics import mean_interval
 from inrbench.progress import Progress
 from inrbench.records import read_record
 from inrbench.rows import told_apart
-from inrbench.settings import flatten
+from inrbench.trees import flatten
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,8 @@ from typing import Any
 from inrbench.cells import Cell
 from inrbench.plugin import KINDS, Plugin
 from inrbench.registry import registry
-from inrbench.settings import Settings, Stage, flatten, stage_of
+from inrbench.settings import Settings, Stage, stage_of
+from inrbench.trees import flatten
 
 __all__ = [
     "STAGES",

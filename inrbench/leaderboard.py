@@ -24,7 +24,7 @@ from inrbench.matching import picked, picks, values_of
 from inrbench.published import SCALES, PublishedRow
 from inrbench.records import read_records
 from inrbench.rows import Record, Row, paired_difference, row_of, told_apart
-from inrbench.settings import flatten
+from inrbench.trees import flatten
 
 __all__ = ["Table", "tables", "write"]
 

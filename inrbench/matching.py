@@ -8,7 +8,7 @@ from typing import Any
 
 from inrbench.assignments import tree_of
 from inrbench.errors import BadSetting, nearest
-from inrbench.settings import flatten, merge
+from inrbench.trees import flatten, merge
 
 __all__ = ["check_keys", "picked", "picks", "unmarked", "values_of"]
 

@@ -16,9 +16,10 @@ from inrbench.keys import STAGES, Codes
 from inrbench.pipeline import NUM_SAMPLES
 from inrbench.runner import Options, Planned, num_threads, to_do, with_record
 from inrbench.selection import select
-from inrbench.settings import DataSettings, flatten
+from inrbench.settings import DataSettings
 from inrbench.signals import Signals
 from inrbench.stages import cache_folder
+from inrbench.trees import flatten
 from inrbench.views import EpisodeSettings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from inrbench.errors import InrbenchError, UnknownName, UsageError, nearest
 from inrbench.published import SCALES
 from inrbench.rows import Record, Row, row_of, told_apart
-from inrbench.settings import flatten
+from inrbench.trees import flatten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -154,7 +154,7 @@ def load_records(folder: str | Path = "records") -> pd.DataFrame:
     """
     import pandas as pd
 
-    from inrbench.settings import flatten
+    from inrbench.trees import flatten
 
     if not Path(folder).is_dir():
         raise RecordError(f"there is no folder of records at {str(folder)!r}")

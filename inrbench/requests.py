@@ -17,8 +17,8 @@ from inrbench.errors import BadSetting, UsageError, nearest
 from inrbench.matching import check_keys, picked, picks, values_of
 from inrbench.published import PublishedRow, PublishedTable, load_table, selected
 from inrbench.search import Requested, Search
-from inrbench.settings import flatten, merge
 from inrbench.sweeps import Sweep, SweepCell, load_sweep
+from inrbench.trees import flatten, merge
 
 __all__ = ["cells_of", "requested", "rows_without_cells"]
 

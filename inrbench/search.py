@@ -16,8 +16,8 @@ from inrbench import draws
 from inrbench.assignments import tree_of
 from inrbench.cells import Cell, resolve
 from inrbench.errors import BadSetting, Interrupted, UsageError
-from inrbench.settings import flatten, merge
 from inrbench.sweeps import Axis, SearchLine
+from inrbench.trees import flatten, merge
 
 if TYPE_CHECKING:
     import optuna

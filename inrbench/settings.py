@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,9 +21,7 @@ __all__ = [
     "SignalTrainingSettings",
     "Stage",
     "TrainingSettings",
-    "flatten",
     "load_target",
-    "merge",
     "setting",
     "stage_of",
     "validated",
@@ -148,32 +146,6 @@ def load_target(target: str, owner: str) -> Any:
         raise BrokenPlugin(f"{owner}: cannot load {target!r}: {type(error).__name__}: {error}") from error
 
 
-def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
-    """One tree from many, the later above the earlier.
-
-    A part's name alone (``reader: mlp``) stands for ``{"name": "mlp"}``; another name than before drops what was
-    set for the old part. None in place of a part drops it.
-    """
-    result: dict[str, Any] = {}
-    for tree in trees:
-        _merge_into(result, tree, top=True)
-    return result
-
-
-def _merge_into(result: dict[str, Any], tree: Mapping[str, Any], *, top: bool) -> None:
-    for key, value in tree.items():
-        if top and key in ("inr", "fitter", "reader") and isinstance(value, str):
-            value = {"name": value}
-        old = result.get(key)
-        if not isinstance(value, Mapping):
-            result[key] = value
-        elif not isinstance(old, dict) or (top and value.get("name", old.get("name")) != old.get("name") is not None):
-            result[key] = {}
-            _merge_into(result[key], value, top=False)
-        else:
-            _merge_into(old, value, top=False)
-
-
 def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
     """``values`` as a ``model``. Raises BadSetting with one line that names the key, the value and what is allowed."""
     try:
@@ -211,15 +183,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a tree as (dotted key, value)."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def stage_of(model: type[BaseModel], path: list[str], first: Stage) -> Stage:

@@ -16,7 +16,7 @@ from inrbench.matching import unmarked
 from inrbench.planning import Foreseen, foresee
 from inrbench.records import file_stem, read_record
 from inrbench.runner import Options
-from inrbench.settings import flatten
+from inrbench.trees import flatten
 
 __all__ = ["Difference", "Explanation", "cell_of", "differences", "explain", "named_records"]
 

@@ -14,8 +14,8 @@ import yaml
 from inrbench.cells import Cell
 from inrbench.published import SCALES, load_table
 from inrbench.requests import cells_of
-from inrbench.settings import flatten
 from inrbench.sweeps import load_sweep
+from inrbench.trees import flatten
 
 FOLDER = Path(__file__).parents[1] / "leaderboards" / "papers"
 SWEEPS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "published")

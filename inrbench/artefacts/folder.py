@@ -20,7 +20,7 @@ from inrbench.data.check import digests
 from inrbench.domains import Array
 from inrbench.errors import BadData, InrbenchError, UsageError
 from inrbench.representations import Arrays, Representations
-from inrbench.settings import flatten
+from inrbench.trees import flatten
 
 __all__ = ["ArtefactFolder", "shard_rows", "statistics"]
 

@@ -36,9 +36,10 @@ from inrbench.progress import Progress, duration
 from inrbench.provenance import commit, cpu_model, versions
 from inrbench.records import SCHEMA, file_stem, now, read_record, write_record
 from inrbench.registry import Registry, registry
-from inrbench.settings import Settings, load_target, merge, validated
+from inrbench.settings import Settings, load_target, validated
 from inrbench.stages import Stages, cache_folder
 from inrbench.tracking import Tracking
+from inrbench.trees import merge
 
 __all__ = ["Reading", "plan_reading", "reader_settings", "run_readings"]
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from inrbench.settings import Settings, load_target, merge, validated
+from inrbench.settings import Settings, load_target, validated
+from inrbench.trees import merge
 
 if typing.TYPE_CHECKING:
     from inrbench.plugin import Method

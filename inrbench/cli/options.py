@@ -110,7 +110,7 @@ def assignments(texts: Sequence[str]) -> list[dict[str, Any]]:
 def executor_tree(texts: Sequence[str]) -> dict[str, Any]:
     """The tree of ``--with``. Raises BadSetting."""
     from inrbench.errors import BadSetting
-    from inrbench.settings import merge
+    from inrbench.trees import merge
 
     try:
         return merge(*assignments(texts))

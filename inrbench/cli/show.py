@@ -112,7 +112,7 @@ def _show_cell(what: str, profile: str | None, settings: Sequence[str], as_json:
 
 def _show_method(method: Method, as_json: bool) -> None:
     from inrbench.cli.explained import explained, method_settings
-    from inrbench.settings import flatten, merge
+    from inrbench.trees import flatten, merge
 
     profiles = ("paper", "laptop", "smoke")
     settings = {profile: method_settings(method, profile) for profile in profiles}

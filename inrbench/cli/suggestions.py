@@ -75,7 +75,7 @@ def settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
         return []
     from inrbench.cells import PARTS, parse_grid, resolve
     from inrbench.errors import InrbenchError
-    from inrbench.settings import flatten
+    from inrbench.trees import flatten
 
     known = [f"{part}." for part in PARTS]
     # a line that ends in `--set` is no whole one for click, which leaves the words before it in ctx.args

@@ -17,7 +17,8 @@ from inrbench.interfaces import Generator
 from inrbench.keys import reading_ingredients, reading_keys
 from inrbench.plugin import Plugin
 from inrbench.registry import Registry, registry
-from inrbench.settings import Settings, load_target, merge, validated
+from inrbench.settings import Settings, load_target, validated
+from inrbench.trees import merge
 
 __all__ = ["Generation", "plan_generation"]
 

@@ -101,7 +101,9 @@ def test_a_pair_shows_resolved_settings_with_stage_meaning_and_what_is_allowed()
         "description": "inner steps k",
         "stage": "train",
     }
-    assert rows["fitter.train.schedule"]["allowed"] == "constant | one-cycle | cosine | inverse-sqrt | exponential"
+    assert (
+        rows["fitter.train.schedule"]["allowed"] == "constant | one-cycle | cosine | inverse-sqrt | exponential | step"
+    )
     assert rows["fitter.train.clip_norm"]["allowed"] == "float > 0 or null"
     assert "fitter.steps" in invoke("show", "wt+mnist").stdout
 
@@ -151,8 +153,11 @@ def test_a_part_shows_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("mtw", "error: no method or data set named 'mtw'; did you mean 'mwt'? known: celeba-hq, cifar10, "),
-        ("mwt+cifar11", "error: no data set named 'cifar11'; did you mean 'cifar10'? known: celeba-hq, cifar10, "),
+        ("mtw", "error: no method or data set named 'mtw'; did you mean 'mwt'? known: celeba, celeba-hq, cifar10, "),
+        (
+            "mwt+cifar11",
+            "error: no data set named 'cifar11'; did you mean 'cifar10'? known: celeba, celeba-hq, cifar10, ",
+        ),
         ("folder", "error: data set 'folder': 'folder' needs a place, as in 'folder:PATH'"),
         ("mwt,wt+digits", "error: one METHOD+DATASET at a time, as in mwt+cifar10; given: 'mwt,wt+digits'"),
     ],

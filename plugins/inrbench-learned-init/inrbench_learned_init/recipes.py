@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inrbench.settings import merge
+from inrbench.trees import merge
 
 __all__ = ["FOR_DATASET", "LAPTOP", "LAPTOP_FOR_DATASET", "PAPER", "SMOKE", "SMOKE_FOR_DATASET"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from inrbench.records import file_stem
-from inrbench.settings import flatten
+from inrbench.trees import flatten
 from inrbench_tensorboard.events import PATTERN, EventFile
 
 __all__ = ["finished", "logged", "started"]
