@@ -18,22 +18,27 @@ VIEWS_FOR_DATASET: Tree = {
     "learnit-lamps": {"fitter": {"repeats": 3}, "data": {"episodes": 100}},
     "shape-views": {"data": {"episodes": 10}},
 }
+#: A small field whose density starts above 0, few tokens, and gradients of one length: a training of a few thousand steps
+#: is too short for Adam to forget how long the first ones were, and for colours that rays' origins drown.
 VIEWS_LAPTOP: Tree = {
-    "inr": {"width": 64, "depth": 2, "frequencies": 10, "highest": 32.0, "samples": 32, "density": "softplus"},
+    "inr": {"width": 64, "depth": 2, "frequencies": 10, "highest": 32.0, "samples": 24, "density_bias": 0.5},
     "fitter": {
-        "patch": 8,
+        "patch": 4,
+        "contrast": 10.0,
         "width": 128,
-        "blocks": 3,
+        "blocks": 2,
         "heads": 4,
         "head_dim": 32,
         "feedforward": 256,
-        "groups": 16,
-        "lr": 1e-3,
-        "rays": 64,
-        "test_rays": 256,
-        "train": {"epochs": 20.0, "batch_size": 16, "schedule": "cosine"},
+        "groups": 4,
+        "lr": 3e-3,
+        "rays": 32,
+        "foreground_epochs": 1.0,
+        "test_lr": 2e-3,
+        "test_rays": 128,
+        "train": {"steps": 3000, "batch_size": 16, "schedule": "cosine", "clip_norm": 0.01},
     },
-    "data": {"test_size": 50, "episodes": 4},
+    "data": {"test_size": 60, "episodes": 2},
 }
 VIEWS_SMOKE: Tree = {
     "inr": {"width": 16, "depth": 1, "frequencies": 4, "highest": 8.0, "samples": 8},
