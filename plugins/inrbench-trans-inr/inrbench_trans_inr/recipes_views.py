@@ -18,8 +18,8 @@ VIEWS_FOR_DATASET: Tree = {
     "learnit-lamps": {"fitter": {"repeats": 3}, "data": {"episodes": 100}},
     "shape-views": {"data": {"episodes": 10}},
 }
-#: A small field whose density starts above 0, few tokens, and gradients of one length: a training of a few thousand steps
-#: is too short for Adam to forget how long the first ones were, and for colours that rays' origins drown.
+#: A small field whose density starts above 0, few tokens, and gradients of one length: a few thousand steps are too few
+#: for Adam to forget how long the first gradients were, and for colours that rays' origins drown.
 VIEWS_LAPTOP: Tree = {
     "inr": {"width": 64, "depth": 2, "frequencies": 10, "highest": 32.0, "samples": 24, "density_bias": 0.5},
     "fitter": {
