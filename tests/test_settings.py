@@ -13,13 +13,12 @@ from inrbench.settings import (
     DataSettings,
     Settings,
     TrainingSettings,
-    flatten,
     load_target,
-    merge,
     setting,
     stage_of,
     validated,
 )
+from inrbench.trees import flatten, merge
 
 
 class Inner(Settings):

@@ -12,6 +12,7 @@ from inrbench_images.imagenette import CLASSES, Imagenette, ImagenetteSettings
 from PIL import Image
 
 from inrbench.data import open_dataset
+from inrbench.data.unpack import unpack
 from inrbench.errors import BadData
 
 WNIDS = list(CLASSES)
@@ -111,7 +112,8 @@ def test_another_archive_is_unofficial_and_an_unpacked_folder_is_read_too(tmp_pa
     with pytest.raises(BadData, match="md5 published 3df6f0d01a2c9592104656642f5e78a3, found"):
         open_dataset("imagenette", dataset(), tmp_path, unofficial=False, download=False)
     with tarfile.open(path) as tar:
-        tar.extractall(path.parent, filter="data")
+        names = tar.getnames()
+    unpack(path, path.parent, names)
     packed = open_dataset("imagenette", dataset(), tmp_path, unofficial=True, download=False)
     path.unlink()
     unpacked = open_dataset("imagenette", dataset(), tmp_path, unofficial=True, download=False)
