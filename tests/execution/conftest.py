@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -43,13 +44,14 @@ class Place:
         }
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """``inrbench run ARGUMENTS``, going on."""
+        """``inrbench run ARGUMENTS``, going on; it hears Ctrl-C even where the tests were started without."""
         command = [sys.executable, "-m", "inrbench", "run", *arguments]
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment(),
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 

@@ -53,6 +53,7 @@ SMOKE: dict[str, Any] = {
         "head_dim": 16,
         "feedforward": 64,
         "groups": 4,
+        "lr": 3e-3,
         "train": {"steps": 20},
     },
     "data": {"train_size": 64, "test_size": 32},
