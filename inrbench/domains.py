@@ -44,6 +44,17 @@ class Grid:
         """Number of axes."""
         return len(self.axes)
 
+    def blocks(self, points: int) -> Iterator[tuple[slice, Grid]]:
+        """The grid cut along its first axis: (its planes, they as a grid), at most ``points`` cells or one plane each.
+
+        Their centres are those of the whole grid, up to rounding.
+        """
+        (count, low, high), *others = self.axes
+        planes, width = max(1, points // (self.num_points // count)), (high - low) / count
+        for first in range(0, count, planes):
+            last = min(first + planes, count)
+            yield slice(first, last), Grid(((last - first, low + first * width, low + last * width), *others))
+
     def coords(self) -> Array:
         """Cell centres, [*shape, coord_dim], float32, the last axis in array order."""
         lines = [low + (np.arange(n, dtype=np.float64) + 0.5) * (high - low) / n for n, low, high in self.axes]

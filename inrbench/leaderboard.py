@@ -34,11 +34,22 @@ PUBLISHED_HEADERS = {
     "accuracy": "published accuracy, %",
     "psnr_db": "published PSNR, dB",
     "psnr_estimate_db": "published PSNR estimate, dB",
+    "psnr_video_db": "published PSNR of the picture, dB",
+    "psnr_audio_db": "published PSNR of the sound, dB",
+    "iou": "published IoU",
+}
+#: Metrics that have a column where a row of the table has them: its heading and its digits.
+MORE = {
+    "psnr_estimate_db": ("PSNR estimate, dB", 2),
+    "psnr_video_db": ("PSNR of the picture, dB", 2),
+    "psnr_audio_db": ("PSNR of the sound, dB", 2),
+    "si_snr_db": ("SI-SNR, dB", 2),
+    "iou": ("IoU", 3),
 }
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
-    "by accuracy, else by PSNR; rows whose paired difference over seeds is not significant share a rank. Controls are "
-    "not ranked."
+    "by accuracy, else by IoU or PSNR; rows whose paired difference over seeds is not significant share a rank. "
+    "Controls are not ranked."
 )
 ESTIMATE_NOTE = (
     "PSNR estimate: on points that no step of the fit drew, as many as a step draws or are left over, of the signals "
@@ -49,6 +60,8 @@ BASELINE_NOTE = (
     "its 95 % interval."
 )
 HALVES = ("", "_half_interval")
+#: The metrics of the CSV file.
+MEASURED = ("accuracy", "psnr_db", *MORE)
 #: What rows are compared by with a baseline: as a column's name, its scale and its digits.
 COMPARED = {"accuracy": ("accuracy", "points", 100.0, 1), "psnr_db": ("PSNR", "dB", 1.0, 2)}
 PUBLISHED_NOTE = (
@@ -79,10 +92,9 @@ class Table:
     def headers(self) -> list[str]:
         """The names of the columns of `cells`."""
         first, last = HEADERS[:4], HEADERS[4:]
-        estimate = ["PSNR estimate, dB"] if self._estimated() else []
         return [
             *first,
-            *estimate,
+            *(MORE[metric][0] for metric in self._more()),
             *(f"{COMPARED[metric][0]} − {name}, {COMPARED[metric][1]}" for name, _, metric in self._compared()),
             *(PUBLISHED_HEADERS[metric] for metric in self._printed()),
             *self._badges("badge"),
@@ -100,7 +112,7 @@ class Table:
                     row.name,
                     _shown(100 * row.mean("accuracy"), 100 * row.half_interval("accuracy"), 1),
                     _shown(row.mean("psnr_db"), row.half_interval("psnr_db"), 2),
-                    *(_shown(row.mean(metric), row.half_interval(metric), 2) for metric in self._estimated()),
+                    *(_shown(row.mean(metric), row.half_interval(metric), MORE[metric][1]) for metric in self._more()),
                     *(_compared(row, baseline, metric) for _, baseline, metric in self._compared()),
                     *(_as_printed(row.published.get("metrics", {}), metric) for metric in self._printed()),
                     *self._badges(row.badge),
@@ -112,7 +124,7 @@ class Table:
             )
         for other in self.only_published:
             printed = [_as_printed(other.metrics, metric) for metric in self._printed()]
-            none = ["–"] * (2 + len(self._estimated()) + len(self._compared()))
+            none = ["–"] * (2 + len(self._more()) + len(self._compared()))
             body.append(["published", other.name, *none, *printed, *self._badges(""), "–", "–", "–", "–"])
         return body
 
@@ -123,7 +135,7 @@ class Table:
         text = tabulate(self.cells(), self.headers(), tablefmt="github", disable_numparse=True)
         notes = [
             NOTE,
-            *([ESTIMATE_NOTE] if self._estimated() else []),
+            *([ESTIMATE_NOTE] if "psnr_estimate_db" in self._more() else []),
             *([BASELINE_NOTE] if self._compared() else []),
             *self._sources(),
             *self._unofficial(),
@@ -138,7 +150,7 @@ class Table:
         printed = [f"{metric}{part}" for metric in SCALES for part in ("", "_sd")]
         writer.writerow(
             ["dataset", "profile", "rank", "method", "lane", "control"]
-            + [f"{metric}{part}" for metric in SCALES for part in HALVES]
+            + [f"{metric}{part}" for metric in MEASURED for part in HALVES]
             + ["adapted_values", "reader_parameters", "train_s", "seeds", "records"]
             + [f"published_{column}" for column in (*printed, "table")]
             + ["badge"]
@@ -146,7 +158,7 @@ class Table:
         )
         for row, rank in zip(self.rows, self.ranks, strict=True):
             costs = row.records[0]["costs"]
-            measured = [value for metric in SCALES for value in (row.mean(metric), row.half_interval(metric))]
+            measured = [value for metric in MEASURED for value in (row.mean(metric), row.half_interval(metric))]
             metrics = row.published.get("metrics", {})
             writer.writerow(
                 [self.dataset, self.profile, rank or "", row.name, row.lane, row.control]
@@ -169,7 +181,7 @@ class Table:
                 self.profile,
                 "published",
                 other.name,
-                *[""] * (2 + 2 * len(SCALES) + 5),
+                *[""] * (2 + 2 * len(MEASURED) + 5),
                 *values,
                 other.table.name,
                 *[""] * (1 + len(HALVES) * len(COMPARED) * len(self.baselines)),
@@ -207,9 +219,9 @@ class Table:
             if baseline.values(metric)
         ]
 
-    def _estimated(self) -> list[str]:
-        """The metric that stands for a PSNR on unseen points, where a row of this table has one."""
-        return ["psnr_estimate_db"] if any(row.values("psnr_estimate_db") for row in self.rows) else []
+    def _more(self) -> list[str]:
+        """The metrics beside accuracy and PSNR that a row of this table has."""
+        return [metric for metric in MORE if any(row.values(metric) for row in self.rows)]
 
     def _printed(self) -> list[str]:
         """The metrics of which something was published for a row of this table."""

@@ -15,11 +15,11 @@ import numpy as np
 from inrbench.domains import Array
 
 __all__ = [
+    "Tally",
     "classification",
-    "estimated",
     "mean_interval",
+    "of_vectors",
     "psnr_db",
-    "reconstruction",
     "squared_error",
     "wilson_interval",
 ]
@@ -44,35 +44,86 @@ def psnr_db(mse: Array) -> Array:
     return np.asarray(-10.0 * np.log10(np.maximum(mse, SMALLEST_MSE)))
 
 
-def reconstruction(mse: Array, unclamped: Array, ids: Array) -> dict[str, float]:
-    """The metrics of squared errors [entries], or [entries, views] with one for each image that is scored.
+def of_vectors(vectors: Mapping[str, Array], unclamped: Array | None = None) -> dict[str, float]:
+    """The metrics of what a record keeps of each entry: ``ids``, ``mse`` and what else there is.
 
-    The PSNR of an entry is the mean over its images; then comes the mean over a signal's entries, which are its
-    episodes, then that over signals (``ids`` [entries]). ``psnr_db`` is the headline; ``psnr_global_db`` is that of
-    the mean error, which a few bad signals dominate.
+    ``mse`` is [entries], or [entries, views] with one for each image that is scored. The PSNR of an entry is the mean
+    over its images; then comes the mean over a signal's entries, which are its episodes, then that over signals.
+    ``psnr_db`` is the headline; ``psnr_global_db`` is that of the mean error, which a few bad signals dominate.
+    ``mse_estimate`` is from some of each signal's points alone, NaN where there are none, and so named an estimate;
+    ``mse_audio`` and ``mse_video`` are of one part of each signal; ``iou`` and ``si_snr_db`` are averaged as they are.
+    No record keeps ``unclamped``, the errors of predictions that are not clamped.
     """
-    clamped_db, unclamped_db = _over_signals(psnr_db(mse), ids), _over_signals(psnr_db(unclamped), ids)
-    low, high = mean_interval(clamped_db)
-    return {
-        "psnr_db": float(clamped_db.mean()),
-        "psnr_db_low": low,
-        "psnr_db_high": high,
-        "psnr_unclamped_db": float(unclamped_db.mean()),
+    ids, mse = vectors["ids"], vectors["mse"]
+    found = {
+        **_mean("psnr_db", psnr_db(mse), ids),
         "psnr_global_db": float(psnr_db(np.asarray(mse.mean()))),
-        "psnr_median_db": float(np.median(clamped_db)),
+        "psnr_median_db": float(np.median(_over_signals(psnr_db(mse), ids))),
     }
+    if unclamped is not None:
+        found["psnr_unclamped_db"] = float(_over_signals(psnr_db(unclamped), ids).mean())
+    for name, values in vectors.items():
+        if name == "mse_estimate":
+            measured = np.isfinite(values)
+            found |= _mean("psnr_estimate_db", psnr_db(values[measured]), ids[measured])
+            found["psnr_estimate_signals"] = float(len(np.unique(ids[measured])))
+        elif name.startswith("mse_"):
+            found |= _mean(f"psnr_{name.removeprefix('mse_')}_db", psnr_db(values), ids)
+        elif name in ("iou", "si_snr_db"):
+            found |= _mean(name, values, ids)
+    return found
 
 
-def estimated(mse: Array, ids: Array) -> dict[str, float]:
-    """PSNR from some of each signal's points only, and so named an estimate; ``mse`` and ``ids`` as above."""
-    values = _over_signals(psnr_db(mse), ids)
-    low, high = mean_interval(values)
-    return {
-        "psnr_estimate_db": float(values.mean()),
-        "psnr_estimate_db_low": low,
-        "psnr_estimate_db_high": high,
-        "psnr_estimate_signals": float(len(values)),
-    }
+def _mean(name: str, values: Array, ids: Array) -> dict[str, float]:
+    """The mean over signals, with its 95 % interval."""
+    of_signals = _over_signals(values, ids)
+    low, high = mean_interval(of_signals)
+    return {name: float(of_signals.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+class Tally:
+    """Sums over a signal's values, block by block, from which its metrics come; values in [0, 1]."""
+
+    def __init__(self, channels: int) -> None:
+        self.squared = np.zeros(2)  # squared errors, predictions clamped and not
+        self.count = 0  # values
+        self._points = 0
+        self._moments = np.zeros((5, channels))  # of predictions p and values t: p, t, p p, p t, t t
+        self._both = self._either = 0  # occupied points
+
+    def add(self, predicted: Array, values: Array) -> None:
+        """A block, [..., channels] twice."""
+        if predicted.shape != values.shape:
+            raise ValueError(f"predictions of shape {predicted.shape} for values of shape {values.shape}")
+        channels = values.shape[-1]
+        p, t = (array.reshape(-1, channels).astype(np.float64) for array in (predicted, values))
+        self.squared[1] += np.square(p - t).sum()
+        np.clip(p, 0.0, 1.0, out=p)
+        self.squared[0] += np.square(p - t).sum()
+        self.count += t.size
+        self._points += len(t)
+        self._moments += [p.sum(0), t.sum(0), (p * p).sum(0), (p * t).sum(0), (t * t).sum(0)]
+        inside, occupied = p > 0.5, t > 0.5
+        self._both += int((inside & occupied).sum())
+        self._either += int((inside | occupied).sum())
+
+    def iou(self) -> float:
+        """Intersection over union of what lies above 0.5; 1 where both are empty."""
+        return self._both / self._either if self._either else 1.0
+
+    def si_snr_db(self) -> float:
+        """Scale-invariant signal-to-noise ratio in dB, mean over channels, of sound without its mean.
+
+        Le Roux et al., SDR - half-baked or well done?, arXiv 1811.02508, equation 3, where it is called SI-SDR; within
+        100 dB of 0.
+        """
+        p, t, pp, pt, tt = self._moments / self._points
+        variance, covariance, energy = tt - t * t, pt - p * t, pp - p * p
+        with np.errstate(divide="ignore", invalid="ignore"):
+            signal = np.where(variance > 0, covariance**2 / variance, 0.0)
+            noise = np.maximum(energy - signal, 0.0)
+            ratio = np.where(signal > 0, signal / noise, 0.0)
+        return float((10.0 * np.log10(np.clip(ratio, SMALLEST_MSE, 1 / SMALLEST_MSE))).mean())
 
 
 def classification(logits: Array, labels: Array) -> tuple[dict[str, float], Array]:

@@ -16,17 +16,18 @@ import numpy as np
 from inrbench import metrics
 from inrbench.cell_run import CellRun
 from inrbench.copied import copied, pieces
-from inrbench.domains import Array, Domain, Rays
+from inrbench.domains import Array
 from inrbench.errors import InrbenchError, NotFinite
 from inrbench.gathered import gathered, room_for
-from inrbench.interfaces import Classifier, CompilingFitter, Fitter, Head, Reader, SubsamplingFitter, Trained
+from inrbench.interfaces import Classifier, CompilingFitter, Fitter, Head, Reader, Trained
 from inrbench.representations import NeuralDataSet, Representations
+from inrbench.scoring import Errors, check_finite, errors_of
 from inrbench.selection import Selected
 from inrbench.settings import Copies
-from inrbench.signals import Part, Signals, unit_values
+from inrbench.signals import Signals
 from inrbench.stages import Stages
 
-__all__ = ["Outcome", "check_finite", "heads_of", "run_cell", "squared_errors", "trained_fitter"]
+__all__ = ["Outcome", "heads_of", "run_cell", "trained_fitter"]
 
 #: Scored signals of which the representations are kept, for pictures and for checking a record.
 NUM_SAMPLES = 16
@@ -122,21 +123,18 @@ def _score(
     fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun, stages: Stages
 ) -> Outcome:
     """Fit the scored split shard by shard; query and read each shard while it is there."""
-    errors, unclamped, estimates, logits = [], [], [], []
+    errors: list[Errors] = []
+    logits = []
     represents = fitter.facts().scope != "samples"  # the samples themselves have no reconstruction to measure
     start = 0
     for rows in _fitted(fitter, data.scored, run, f"fit {data.scored_split}", "fit"):
         if not np.array_equal(rows.ids, data.scored.ids[start : start + len(rows)]):
             raise InrbenchError(f"the fitter's rows from {start} on are not those of the scored signals, in order")
         entries = data.scored.take(np.arange(start, start + len(rows)))
-        shard_errors = np.zeros((2, len(rows)))
         if represents:
             with _clock("query", fitter, run):
-                shard_errors, estimated = squared_errors(fitter, rows, entries, run)
-                estimates.append(estimated)
-        check_finite(shard_errors, entries.ids)
-        errors.append(shard_errors[0])
-        unclamped.append(shard_errors[1])
+                errors.append(errors_of(fitter, rows, entries, run))
+            check_finite(errors[-1], entries.ids)
         if isinstance(reader, Classifier):
             with run.clock("read"):
                 logits.append(np.asarray(reader.predict(rows, run)["logits"]))
@@ -146,17 +144,15 @@ def _score(
     if start != len(data.scored):
         raise InrbenchError(f"the fitter gave {start} representations for {len(data.scored)} scored signals")
 
-    mse = np.concatenate(errors)
     values: dict[str, float] = {}
     vectors: dict[str, Array] = {"ids": data.scored.ids}
     if represents:
-        values |= metrics.reconstruction(mse, np.concatenate(unclamped), data.scored.ids)
-        vectors["mse"] = mse
-        estimate = np.concatenate(estimates)
-        measured = np.isfinite(estimate)  # a signal of which every point was seen has none
-        if measured.any():
-            values |= metrics.estimated(estimate[measured], data.scored.ids[measured])
+        vectors |= {"mse": np.concatenate([shard.mse for shard in errors])}
+        vectors |= {name: np.concatenate([shard.parts[name] for shard in errors]) for name in errors[0].parts}
+        estimate = np.concatenate([shard.unseen for shard in errors])
+        if np.isfinite(estimate).any():  # a signal of which every point was seen has none
             vectors["mse_estimate"] = estimate
+        values |= metrics.of_vectors(vectors, np.concatenate([shard.unclamped for shard in errors]))
     if logits:
         read = np.concatenate(logits)
         labels = _checked_labels(data.scored)
@@ -195,66 +191,6 @@ def _clock(name: str, fitter: Fitter, run: CellRun) -> Iterator[None]:
     if spent := compiled() - before:
         run.seconds[name] -= spent
         run.seconds["compile"] = run.seconds.get("compile", 0.0) + spent
-
-
-def squared_errors(fitter: Fitter, rows: Representations, entries: Signals, run: CellRun) -> tuple[Array, Array]:
-    """Squared errors over all scored parts, [2, rows] clamped and not, and [rows] on points that `fit` never saw.
-
-    Signals that are scored on views have one error for each image: [2, rows, views]. The error on unseen points is NaN
-    where every point was seen or none was left over.
-    """
-    stacked = entries.stacked()
-    unseen = np.full(len(rows), np.nan)
-    if stacked is not None:
-        domain, stored, (scale, offset) = stacked
-        values = stored.astype(np.float32) * np.float32(scale) + np.float32(offset)
-        predicted = np.concatenate(list(fitter.query(rows, domain, run)))
-        held_out = fitter.held_out(entries.unlabelled(), run) if isinstance(fitter, SubsamplingFitter) else None
-        for i, points in enumerate(held_out or ()):
-            if len(points):
-                one, other = (array[i].reshape(-1, array.shape[-1])[points] for array in (predicted, values))
-                unseen[i] = metrics.squared_error(one[None], other[None])[0]
-        return np.stack([metrics.squared_error(predicted, values, clamp=clamp) for clamp in (True, False)]), unseen
-    found = []
-    for i in range(len(rows)):
-        row, parts = rows.take(slice(i, i + 1)), entries.scored(i)
-        if any(isinstance(part.domain, Rays) for part in parts):
-            found.append(_errors_of_views(fitter, row, parts, run))
-            continue
-        total, count = np.zeros(2), 0
-        for part in parts:
-            values = part.unit_values()[None]
-            total += _errors(fitter, row, part.domain, values, part.channels, run) * values.size
-            count += values.size
-        found.append(total / count)
-    return np.stack(found, axis=1), unseen
-
-
-def _errors_of_views(fitter: Fitter, row: Representations, parts: Sequence[Part], run: CellRun) -> Array:
-    """[2, views]: the squared error of each image, clamped and not; one view at a time, since a view has many rays."""
-    part, *more = parts
-    if more or not isinstance(part.domain, Rays):
-        raise InrbenchError(f"signal {row.ids[0]} is scored on views and on other parts: these have no common metric")
-    found = [
-        _errors(fitter, row, rays, unit_values(part.values[i : i + 1], part.to_unit)[None], part.channels, run)
-        for i, rays in enumerate(part.domain.by_view())
-    ]
-    return np.stack(found, axis=1)
-
-
-def _errors(
-    fitter: Fitter, row: Representations, domain: Domain, values: Array, channels: slice, run: CellRun
-) -> Array:
-    """[2]: the squared error of one row on ``domain``, clamped and not; ``values`` [1, *domain, channels]."""
-    predicted = np.concatenate(list(fitter.query(row, domain, run)))[..., channels]
-    return np.stack([metrics.squared_error(predicted, values, clamp=clamp)[0] for clamp in (True, False)])
-
-
-def check_finite(errors: Array, ids: Array) -> None:
-    """Raise NotFinite, and name the first signal, where one of ``errors`` [2, rows, ...] is not finite."""
-    bad = ids[~np.isfinite(errors).all(axis=(0, *range(2, errors.ndim)))]
-    if len(bad):
-        raise NotFinite(f"the reconstruction of signal {bad[0]} is not finite ({len(bad)} such in this shard)")
 
 
 def _costs(fitter: Fitter, reader: Reader | None, trained: Trained, data: Selected, run: CellRun) -> dict[str, float]:

@@ -27,6 +27,8 @@ __all__ = ["Line", "Panel", "Plot", "Point", "draw", "plot_of"]
 AXES = {
     "accuracy": "accuracy, %",
     "psnr_db": "PSNR, dB",
+    "iou": "IoU",
+    "si_snr_db": "SI-SNR, dB",
     "cross_entropy": "cross-entropy, nats",
     "fid": "FID",
     "frechet_classifier": "Fréchet distance, small classifier",
@@ -36,7 +38,7 @@ AXES = {
     "asked_class": "samples of the class asked for, share",
 }
 #: The panels where none is asked for, as far as they were measured.
-PANELS = ("accuracy", "psnr_db", "fid", "frechet_classifier", "frechet_latent_by_class")
+PANELS = ("accuracy", "psnr_db", "iou", "fid", "frechet_classifier", "frechet_latent_by_class")
 PARTS_NAMES = ("inr.name", "fitter.name", "reader.name")
 #: Settings that a line's name, or an error, tells at most.
 NAMED_SETTINGS = 6

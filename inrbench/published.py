@@ -1,7 +1,7 @@
 """Published values: rows of the papers' tables, selected by a sweep, carried into records, and compared with ours.
 
 They stand in ``published.yaml`` beside the sweep: papers, each with its source and its tables. Accuracy is printed
-there in %, PSNR in dB, ``[mean, sd]`` where the paper prints both, null where it prints none.
+there in %, PSNR in dB, IoU in [0, 1], ``[mean, sd]`` where the paper prints both, null where it prints none.
 """
 
 from __future__ import annotations
@@ -21,8 +21,24 @@ from inrbench.plain_yaml import read_plain
 __all__ = ["FILE", "SCALES", "PublishedRow", "PublishedTable", "badge", "load_table", "selected"]
 
 FILE = "published.yaml"
-#: What a table prints of a metric, for 1 in a record: accuracy in %, PSNR in dB.
-SCALES = {"accuracy": 100.0, "psnr_db": 1.0, "psnr_estimate_db": 1.0}
+#: What a table prints of a metric, for 1 in a record: accuracy in %, PSNR in dB, IoU in [0, 1].
+SCALES = {
+    "accuracy": 100.0,
+    "psnr_db": 1.0,
+    "psnr_estimate_db": 1.0,
+    "psnr_video_db": 1.0,
+    "psnr_audio_db": 1.0,
+    "iou": 1.0,
+}
+#: A metric's name in a badge.
+NAMES = {
+    "accuracy": "accuracy",
+    "psnr_db": "PSNR",
+    "psnr_estimate_db": "PSNR estimate",
+    "psnr_video_db": "PSNR of the picture",
+    "psnr_audio_db": "PSNR of the sound",
+    "iou": "IoU",
+}
 #: More than any paper prints: 55.79 % is 0.5579.
 DIGITS = 8
 
@@ -121,7 +137,7 @@ def selected(table: PublishedTable, wanted: Mapping[str, Any], columns: Mapping[
     """
     metrics = table.metrics(table.row(wanted), columns)
     if not metrics:
-        raise UsageError(f"the row {dict(wanted)} of {table.name} prints neither accuracy nor PSNR in these columns")
+        raise UsageError(f"the row {dict(wanted)} of {table.name} prints no accuracy, PSNR or IoU in these columns")
     what = {"table": table.name, "title": table.title, "source": table.source}
     return {**what, "row": dict(wanted), "metrics": metrics, "changed": []}
 
@@ -142,7 +158,7 @@ def badge(record: Mapping[str, Any], ours: Mapping[str, tuple[float, float]]) ->
     if any(reasons.values()):
         return ", ".join(reason for reason, holds in reasons.items() if holds)
     said = []
-    for metric, name in (("accuracy", "accuracy"), ("psnr_db", "PSNR"), ("psnr_estimate_db", "PSNR estimate")):
+    for metric, name in NAMES.items():
         mean, half = ours.get(metric, (math.nan, math.nan))
         if metric not in published["metrics"] or math.isnan(mean):
             continue

@@ -54,7 +54,7 @@ class Row:
     @property
     def metric(self) -> str:
         """What this row is ranked by."""
-        return "accuracy" if self.values("accuracy") else "psnr_db"
+        return next((metric for metric in ("accuracy", "iou") if self.values(metric)), "psnr_db")
 
     @property
     def published(self) -> Mapping[str, Any]:

@@ -258,6 +258,8 @@ def summary(record: Mapping[str, Any]) -> str:
     shown = []
     if "accuracy" in metrics:
         shown.append(f"accuracy {100 * metrics['accuracy']:.1f} %")
+    if "iou" in metrics:
+        shown.append(f"IoU {metrics['iou']:.3f}")
     if "psnr_db" in metrics:
         shown.append(f"PSNR {metrics['psnr_db']:.2f} dB")
     return f"  {', '.join(shown) or 'done'}, in {spent}"

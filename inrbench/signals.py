@@ -39,6 +39,7 @@ class PartSpec:
     channels: int
     name: str = ""  # "" where a signal has one part; else a modality, as "video"
     span: float = 1.0  # what [0, 1] spans in the data's own units (a distance); 1 for images
+    measure: Literal["values", "occupancy"] = "values"  # as in `Part`
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Part:
     values: Array  # as stored (uint8, perhaps memory-mapped), [*domain, channels]
     channels: slice = field(default_factory=lambda: slice(None))
     to_unit: tuple[float, float] = (1.0, 0.0)  # a * value + b lies in [0, 1]
-    name: str = ""
+    name: str = ""  # a modality: "video", or "audio", which is scored as sound too
+    measure: Literal["values", "occupancy"] = "values"  # occupancy, 0 or 1, is scored by intersection over union too
 
     def unit_values(self) -> Array:
         """The values in [0, 1], float32, [*domain, channels]."""

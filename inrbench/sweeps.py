@@ -48,7 +48,7 @@ Values = Annotated[list[Any], Field(min_length=1)]
 Number = Annotated[int | float, BeforeValidator(number)]
 Step = Annotated[Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)], BeforeValidator(number)]
 #: What a record holds of a split and what is better the larger it is.
-Chosen = Literal["accuracy", "psnr_db", "psnr_estimate_db", "psnr_median_db", "psnr_global_db"]
+Chosen = Literal["accuracy", "psnr_db", "psnr_estimate_db", "psnr_median_db", "psnr_global_db", "iou"]
 
 
 class Columns(Settings):
@@ -57,6 +57,9 @@ class Columns(Settings):
     accuracy: str | None = setting(None, "the column of the accuracy, in %; the one called `accuracy` if empty")
     psnr_db: str | None = setting(None, "the column of the PSNR, in dB; the one called `psnr_db` if empty")
     psnr_estimate_db: str | None = setting(None, "the column of a PSNR that was estimated on unseen points, in dB")
+    psnr_video_db: str | None = setting(None, "the column of the PSNR of a film's picture, in dB")
+    psnr_audio_db: str | None = setting(None, "the column of the PSNR of a film's sound, in dB")
+    iou: str | None = setting(None, "the column of the intersection over union, in [0, 1]")
 
 
 class Axis(Settings):

@@ -21,10 +21,10 @@ from inrbench.cell_run import CellRun
 from inrbench.domains import Array
 from inrbench.errors import InrbenchError
 from inrbench.keys import stage_keys
-from inrbench.pipeline import squared_errors
 from inrbench.records import vectors_of
 from inrbench.render import cell_of, originals_of
 from inrbench.runner import num_threads
+from inrbench.scoring import errors_of
 from inrbench.stages import Sample, Stages, cache_folder
 
 __all__ = ["Check", "Verified", "verify"]
@@ -109,11 +109,7 @@ def _from_vectors(record: Record, arrays: Mapping[str, Array]) -> list[Check]:
     allowed = dict.fromkeys(("cross_entropy",), SINGLE_PRECISION)
     checks = []
     if "mse" in arrays:
-        found |= metrics.reconstruction(arrays["mse"], arrays["mse"], arrays["ids"])
-        del found["psnr_unclamped_db"]  # of errors that are not stored
-    if "mse_estimate" in arrays:
-        measured = np.isfinite(arrays["mse_estimate"])
-        found |= metrics.estimated(arrays["mse_estimate"][measured], arrays["ids"][measured])
+        found |= metrics.of_vectors(arrays)
     if "logits" in arrays:
         values, correct = metrics.classification(arrays["logits"], arrays["labels"])
         found |= values
@@ -161,7 +157,7 @@ def _queried_again(
     run = CellRun(record["seed"], device=device, threads=threads)
     try:
         fitter.load(sample.shared)
-        again = np.sqrt(squared_errors(fitter, sample.rows, entries, run)[0][0])
+        again = np.sqrt(errors_of(fitter, sample.rows, entries, run).mse)
     except Exception as error:
         if not changed or isinstance(error, InrbenchError):
             raise

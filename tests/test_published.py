@@ -95,7 +95,7 @@ def test_a_column_that_is_not_there_or_holds_no_number_is_refused(ablations: Pub
 
 def test_a_row_that_prints_nothing_in_the_columns_is_refused(folder: Path) -> None:
     table = load_table(folder, "a-paper.table1")
-    with pytest.raises(UsageError, match=r"the row {'method': 'a'} of a-paper.table1 prints neither accuracy nor PSNR"):
+    with pytest.raises(UsageError, match=r"the row {'method': 'a'} of a-paper.table1 prints no accuracy, PSNR or IoU"):
         selected(table, {"method": "a"}, {"accuracy": "cifar10"})
 
 

@@ -17,10 +17,11 @@ from inrbench.domains import Array, Domain, Rays
 from inrbench.errors import InrbenchError, NotFinite
 from inrbench.facts import facts_of
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
-from inrbench.pipeline import Outcome, run_cell, squared_errors
+from inrbench.pipeline import Outcome, run_cell
 from inrbench.planning import Counts
 from inrbench.representations import Arrays, Layout, Representations
 from inrbench.rows import lane_of
+from inrbench.scoring import errors_of
 from inrbench.selection import Selected, select
 from inrbench.signals import GridSignals, Part, Signals
 from inrbench.stages import Stages
@@ -110,7 +111,7 @@ def expected_errors(scored: ViewSignals) -> Array:
 
 def test_psnr_is_averaged_over_images_then_episodes_then_signals() -> None:
     mse = np.array([[1e-1, 1e-3], [1e-2, 1e-2], [1e-4, 1e-4]])  # 10 and 30, 20 and 20, 40 and 40 dB
-    values = metrics.reconstruction(mse, 10 * mse, np.array([7, 3, 7]))
+    values = metrics.of_vectors({"ids": np.array([7, 3, 7]), "mse": mse}, 10 * mse)
     first, second = (20 + 40) / 2, 20.0
     assert values["psnr_db"] == pytest.approx((first + second) / 2)
     assert values["psnr_unclamped_db"] == pytest.approx((first + second) / 2 - 10)
@@ -120,7 +121,7 @@ def test_psnr_is_averaged_over_images_then_episodes_then_signals() -> None:
 
 def test_one_view_each_is_as_one_error_each() -> None:
     mse, ids = np.array([1e-1, 1e-2, 1e-3]), np.array([1, 1, 2])
-    assert metrics.reconstruction(mse[:, None], mse[:, None], ids) == metrics.reconstruction(mse, mse, ids)
+    assert metrics.of_vectors({"ids": ids, "mse": mse[:, None]}) == metrics.of_vectors({"ids": ids, "mse": mse})
 
 
 # ------------------------------------------------------------------ the pipeline
@@ -150,12 +151,12 @@ def test_predictions_beyond_the_range_are_clamped_in_one_of_both() -> None:
     scored = views([0], DrawnEpisodes()).as_episodes()
     colour = np.full((1, 3), -0.5, dtype=np.float32)
     rows = Representations(MeanColour.layout, {"colour": colour}, scored.ids, np.zeros(1))
-    (clamped, unclamped), unseen = squared_errors(MeanColour(), rows, scored, CellRun(0))  # type: ignore[arg-type]
+    found = errors_of(MeanColour(), rows, scored, CellRun(0))  # type: ignore[arg-type]
     grey = scored.scored(0)[0].values.mean() / 255.0
-    assert (clamped.shape, unclamped.shape, unseen.shape) == ((1, 1), (1, 1), (1,))
-    assert clamped[0, 0] == pytest.approx(grey**2, rel=1e-5)
-    assert unclamped[0, 0] == pytest.approx((grey + 0.5) ** 2, rel=1e-5)
-    assert np.isnan(unseen).all()
+    assert (found.mse.shape, found.unclamped.shape, found.unseen.shape) == ((1, 1), (1, 1), (1,))
+    assert found.mse[0, 0] == pytest.approx(grey**2, rel=1e-5)
+    assert found.unclamped[0, 0] == pytest.approx((grey + 0.5) ** 2, rel=1e-5)
+    assert np.isnan(found.unseen).all()
 
 
 def test_a_signal_of_which_a_view_is_not_finite_is_named() -> None:

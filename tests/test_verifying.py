@@ -46,9 +46,7 @@ def vectors(**changes: Array) -> dict[str, Array]:
 def write(folder: Path, arrays: dict[str, Array] | None = None, **changes: Any) -> dict[str, Any]:
     """A record whose metrics are those of its vectors, but for ``changes``."""
     held = vectors()
-    measured = np.isfinite(held["mse_estimate"])
-    values = metrics.reconstruction(held["mse"], held["mse"] * 1.5, held["ids"])
-    values |= metrics.estimated(held["mse_estimate"][measured], held["ids"][measured])
+    values = metrics.of_vectors(held, held["mse"] * 1.5)
     values |= metrics.classification(held["logits"], held["labels"])[0]
     document = {
         "schema": 2,

@@ -25,11 +25,12 @@ from inrbench.errors import BadSetting, InrbenchError, NotFinite, OutOfMemory, U
 from inrbench.facts import facts_of
 from inrbench.interfaces import SubsamplingFitter
 from inrbench.keys import stage_keys
-from inrbench.pipeline import check_finite, heads_of, squared_errors, trained_fitter
+from inrbench.pipeline import heads_of, trained_fitter
 from inrbench.plugin import Plugin
 from inrbench.provenance import commit, versions
 from inrbench.registry import registry
 from inrbench.representations import Layout, Representations
+from inrbench.scoring import Errors, check_finite, errors_of
 from inrbench.selection import Selected, select
 from inrbench.settings import Copies
 from inrbench.signals import Signals
@@ -156,12 +157,12 @@ class Fitting:
         if fitter.facts().scope == "samples":
             return {}
         nothing = np.full(len(rows), np.nan)
-        both, unseen = np.stack([nothing, nothing]), nothing
+        errors = Errors(nothing, nothing, nothing)
         if piece.copy == 0:
-            both, unseen = squared_errors(fitter, rows, entries, run)
-            check_finite(both, rows.ids)
-        more = {"mse": both[0], "mse_unclamped": both[1]}
-        return more | ({"mse_estimate": unseen} if isinstance(fitter, SubsamplingFitter) else {})
+            errors = errors_of(fitter, rows, entries, run)
+            check_finite(errors, rows.ids)
+        more = {"mse": errors.mse, "mse_unclamped": errors.unclamped}
+        return more | ({"mse_estimate": errors.unseen} if isinstance(fitter, SubsamplingFitter) else {})
 
     def _document(self, run: CellRun) -> dict[str, Any]:
         facts = self.built.fitter.facts()

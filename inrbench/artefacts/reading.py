@@ -65,12 +65,10 @@ def read_rows(data: NeuralDataSet, scored: Split, reader: Classifier, run: CellR
 def _reconstruction(split: Split, own: Array) -> tuple[dict[str, float], dict[str, Array]]:
     """The metrics of the errors that were measured when the rows were made."""
     ids = split.ids[own]
-    values: dict[str, float] = {}
     vectors: dict[str, Array] = {"ids": ids}
-    if split.mse is not None and split.unclamped is not None:
-        values |= metrics.reconstruction(split.mse[own], split.unclamped[own], ids)
-        vectors["mse"] = split.mse[own]
-    if split.estimate is not None and (measured := np.isfinite(split.estimate[own])).any():
-        values |= metrics.estimated(split.estimate[own][measured], ids[measured])
+    if split.mse is None or split.unclamped is None:
+        return {}, vectors
+    vectors["mse"] = split.mse[own]
+    if split.estimate is not None and np.isfinite(split.estimate[own]).any():
         vectors["mse_estimate"] = split.estimate[own]
-    return values, vectors
+    return metrics.of_vectors(vectors, split.unclamped[own]), vectors

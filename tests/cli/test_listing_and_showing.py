@@ -50,8 +50,9 @@ def test_list_groups_everything_by_kind() -> None:
 
 def test_every_metric_that_is_computed_is_listed() -> None:
     mse = np.array([0.1, 0.2])
-    computed = metrics.reconstruction(mse, mse, np.arange(2)) | metrics.classification(np.eye(2), np.arange(2))[0]
-    computed |= metrics.estimated(mse, np.arange(2))
+    errors = dict.fromkeys(("mse", "mse_estimate", "mse_audio", "mse_video", "iou", "si_snr_db"), mse)
+    computed = metrics.of_vectors({"ids": np.arange(2), **errors}, mse)
+    computed |= metrics.classification(np.eye(2), np.arange(2))[0]
     names = {name for name in computed if not name.endswith(("_low", "_high"))}
     assert names | set(HEADINGS) == set(METRICS)  # `inrbench generate` has a column for each of its own
     assert {row["name"] for row in document("list", "metrics")} == set(METRICS)

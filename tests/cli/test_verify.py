@@ -26,7 +26,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(folder: str = "records", seed: int = 0, *, off: float = 0.0, stored: bool = True, **changes: Any) -> Path:
-    values = metrics.reconstruction(MSE, MSE, IDS) if stored else {}
+    values = metrics.of_vectors({"ids": IDS, "mse": MSE}, MSE) if stored else {}
     record: dict[str, Any] = {
         "schema": 2,
         "cell": f"mwt+digits-smoke-s{seed}",

@@ -18,8 +18,8 @@ from inrbench.cell_run import CellRun
 from inrbench.domains import Grid
 from inrbench.errors import Interrupted, Refused
 from inrbench.keys import stage_keys
-from inrbench.pipeline import squared_errors
 from inrbench.representations import Representations
+from inrbench.scoring import errors_of
 
 Fixture = Callable[..., Any]
 
@@ -263,13 +263,13 @@ def test_other_steps_or_views_at_test_time_share_the_training(views_cell: Fixtur
 def test_held_out_views_are_queried_by_rendering(drawn_views: Fixture, objects: Fixture) -> None:
     fitter, test = drawn_views(), objects(query_views=2)["test"]
     rows = fitted(fitter, test)
-    errors, _ = squared_errors(fitter, rows, test, CellRun(0))
-    assert errors.shape == (2, 10, 2)
+    errors = errors_of(fitter, rows, test, CellRun(0))
+    assert errors.mse.shape == errors.unclamped.shape == (10, 2)
     part = test.scored(3)[0]
     domain = part.domain
     rays = [torch.as_tensor(array).reshape(-1, 3) for array in (domain.origins, domain.directions)]
     colours = render(fitter.field, fitter.arrays_of(rows.take(slice(3, 4)), "cpu"), *rays, 3.0, 5.0, 1.0, 6)
     expected = np.square(colours.detach().numpy().reshape(part.values.shape) - part.unit_values()).mean((1, 2, 3))
-    np.testing.assert_allclose(errors[1, 3], expected, rtol=1e-4)
+    np.testing.assert_allclose(errors.unclamped[3], expected, rtol=1e-4)
     with pytest.raises(Refused, match="represents scenes, which are seen along rays, not on a grid"):
         next(iter(fitter.query(rows, Grid.of(4, 4), CellRun(0))))
