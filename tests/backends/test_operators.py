@@ -22,6 +22,7 @@ class Linear:
 
     to_unit = (0.5, 0.25)
     num_samples = 8
+    takes_directions = False
 
     def __init__(self) -> None:
         self.asked: list[int] = []

@@ -19,6 +19,7 @@ class Ball:
     """Raw colour and density inside a ball at the origin, raw density -1 outside; ``asked`` counts points."""
 
     num_samples = 64
+    takes_directions = False
     to_unit = (1.0, 0.0)
 
     def __init__(self, radius: float = 1.0) -> None:
@@ -154,6 +155,40 @@ def test_a_field_of_the_backgrounds_colour_cannot_be_seen() -> None:
 
     found = render(Grey(), arrays, origins, directions, 2.0, 6.0, 0.6, 64)
     torch.testing.assert_close(found, torch.full_like(found, 0.6), rtol=0, atol=1e-12)
+
+
+# ------------------------------------------------------------------ directions
+
+
+class Headlight(Waves):
+    """Its colour and density depend on the direction that it is seen in."""
+
+    takes_directions = True
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        arrays = super().init(generator)
+        return {**arrays, "first": torch.cat([arrays["first"], arrays["first"].flip(-1)], dim=-1)}
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+def test_a_field_that_takes_directions_is_given_those_of_length_one(signals: int) -> None:
+    field = Headlight()
+    arrays = several(field, signals)
+    origins, directions = rays()
+    found = render(field, arrays, origins, directions, 2.0, 6.0, 1.0, 16)
+    depths = torch.linspace(2.0, 6.0, 16, dtype=F64)
+    unit = directions / directions.square().sum(-1, keepdim=True).sqrt()
+    for ray in range(len(origins)):
+        places = origins[ray] + depths[:, None] * directions[ray]
+        raw = field.apply(arrays, torch.cat([places, unit[ray].expand(16, 3)], dim=-1))
+        steps = torch.full((16,), 4.0 / 15, dtype=F64)
+        steps[-1] = 1e-3
+        expected = composite(*field.radiance(raw.reshape(signals, 16, 4)), steps, 1.0)
+        torch.testing.assert_close(found[:, ray], expected, rtol=0, atol=1e-12)
+    leaves = {name: array.clone().requires_grad_() for name, array in arrays.items()}
+    torch.testing.assert_close(
+        render(field, leaves, origins, directions, 2.0, 6.0, 1.0, 16).detach(), found, rtol=0, atol=1e-12
+    )
 
 
 # ------------------------------------------------------------------ samples

@@ -40,6 +40,7 @@ class RadianceField(Field, Protocol):
     """A field that rays are rendered through: its output is raw, and these make colour and density of it."""
 
     num_samples: int  # along a ray
+    takes_directions: bool  # whether `apply` is given [x; unit direction of the ray], 6 coordinates, or x alone
 
     def radiance(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """(colour [..., 3] in [0, 1], density [...] from 0 on) of the field's output [..., channels]."""
@@ -70,7 +71,7 @@ def render(
     if origins.dim() == 3 and len(origins) == 1:  # rays that all signals share
         origins, directions = origins[0], directions[0]
     depths, steps = depths_along(origins, near, far, num_samples, generator)
-    rays = _Rays(origins, directions, depths, steps)
+    rays = _Rays(origins, directions, depths, steps, field.takes_directions)
     if torch.is_grad_enabled() and any(array.requires_grad for array in (origins, directions, *arrays.values())):
         return composite(*_differentiable(field, arrays, rays), steps, background)
     with torch.no_grad():
@@ -84,15 +85,20 @@ class _Rays:
     directions: Float[Tensor, "*signals rays 3"]
     depths: Float[Tensor, "rays samples"]
     steps: Float[Tensor, "rays samples"]
+    with_directions: bool
 
     def part(self, first: int, last: int) -> _Rays:
         origins, directions = (array[..., first:last, :] for array in (self.origins, self.directions))
-        return _Rays(origins, directions, self.depths[first:last], self.steps[first:last])
+        return _Rays(origins, directions, self.depths[first:last], self.steps[first:last], self.with_directions)
 
-    def points(self) -> Float[Tensor, "*signals points 3"]:
-        """All samples' places, ray after ray."""
+    def points(self) -> Float[Tensor, "*signals points coord_dim"]:
+        """All samples' places, ray after ray, with their rays' unit directions behind where the field takes them."""
         along = self.depths.unsqueeze(-1) * self.directions.unsqueeze(-2)
-        return (self.origins.unsqueeze(-2) + along).flatten(-3, -2)
+        places = self.origins.unsqueeze(-2) + along
+        if self.with_directions:
+            unit = torch.nn.functional.normalize(self.directions, dim=-1).unsqueeze(-2).expand_as(places)
+            places = torch.cat([places, unit], dim=-1)
+        return places.flatten(-3, -2)
 
 
 def depths_along(
@@ -140,7 +146,7 @@ def _chunks(
 
 
 def _output(
-    field: Field, arrays: Tensors, points: Float[Tensor, "*signals points 3"]
+    field: Field, arrays: Tensors, points: Float[Tensor, "*signals points coord_dim"]
 ) -> Float[Tensor, "_ points channels"]:
     raw = field.apply(arrays, points).to(points.dtype)
     return raw if raw.dim() == 3 else raw.unsqueeze(0)
@@ -155,7 +161,8 @@ def _differentiable(
     if index is None:
         raw = _output(field, arrays, points)
         return field.radiance(raw.reshape(len(raw), *shape, -1))
-    chosen = points.expand(len(index), -1, -1).gather(1, index.unsqueeze(-1).expand(-1, -1, 3))
+    points = points.expand(len(index), -1, -1)
+    chosen = points.gather(1, index.unsqueeze(-1).expand(-1, -1, points.shape[-1]))
     colour, density = field.radiance(_output(field, arrays, chosen))
     densities = density.new_zeros(len(index), points.shape[-2]).scatter(1, index, density)
     colours = colour.new_zeros(*densities.shape, 3).scatter(1, index.unsqueeze(-1).expand(-1, -1, 3), colour)

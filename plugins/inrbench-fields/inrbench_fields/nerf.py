@@ -1,7 +1,7 @@
-"""NeRF without view directions: colour and density of a scene at points in space.
+"""NeRF: colour and density of a scene at points in space, and of its points and directions where asked for.
 
 Mildenhall et al., 2020 (arXiv 2003.08934); layers and frequencies as in Trans-INR's field for views (Chen and Wang,
-ECCV 2022, arXiv 2208.02801).
+ECCV 2022, arXiv 2208.02801): one network of all coordinates, with view directions in the paper, without in its code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ __all__ = ["Nerf"]
 
 
 class Nerf:
-    """f(x) = network(x), raw colour and raw density at x in scene units; see `FourierNetwork` for the arrays."""
+    """f(x) = network(x), raw colour and raw density at x in scene units; see `FourierNetwork` for the arrays.
+
+    With ``settings.directions`` x is [position; unit direction of the ray].
+    """
 
     to_unit = (1.0, 0.0)
 
@@ -30,7 +33,8 @@ class Nerf:
             raise ValueError(f"nerf renders 3 channels from 3 coordinates, not {spec.channels} from {spec.coord_dim}")
         self.settings, self.num_samples = settings, settings.samples
         angular = settings.highest ** torch.linspace(0.0, 1.0, settings.frequencies)
-        self.network = FourierNetwork(3, angular, settings.width, settings.depth, 4)
+        self.takes_directions = settings.directions
+        self.network = FourierNetwork(6 if settings.directions else 3, angular, settings.width, settings.depth, 4)
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Weights and biases uniform in ±1/√in, PyTorch's default, and the density's bias moved."""
@@ -39,7 +43,7 @@ class Nerf:
         return arrays
 
     def apply(
-        self, arrays: Mapping[str, Tensor], coords: Float[Tensor, "... points 3"]
+        self, arrays: Mapping[str, Tensor], coords: Float[Tensor, "... points coord_dim"]
     ) -> Float[Tensor, "*signals points 4"]:
         """Raw red, green, blue and density at ``coords``; arrays without signals in front are shared by all."""
         return self.network.apply(arrays, self.network.encode(coords))
@@ -65,7 +69,7 @@ class Nerf:
             "highest": settings.highest,
             "init": "W and b uniform in ±1/sqrt(in), plus density_bias",
             "density_bias": settings.density_bias,
-            "coordinates": "scene units",
+            "coordinates": "scene units" + (", then the ray's unit direction" if settings.directions else ""),
             "output": f"sigmoid(red, green, blue), {settings.density}(density)",
             "samples": settings.samples,
             "rendering": "samples at linspace(near, far, samples); alpha = 1 - exp(-density * step); last step 1e-3",

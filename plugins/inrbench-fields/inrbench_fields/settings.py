@@ -53,6 +53,9 @@ class NerfSettings(Settings):
     frequencies: int = setting(20, "frequencies of each coordinate, each with a cosine and a sine", ge=1)
     highest: float = setting(256.0, "the highest frequency; they are spaced from 1 to it in equal ratios", ge=1.0)
     samples: int = setting(128, "samples along a ray", ge=2)
+    directions: bool = setting(
+        False, "colour and density depend on the ray's unit direction too, encoded as the position is"
+    )
     density: Literal["relu", "softplus"] = setting("relu", "from the last layer's fourth value to the density")
     density_bias: float = setting(
         0.0, "added to the density's bias as it is drawn; a ReLU that starts below 0 everywhere never learns"

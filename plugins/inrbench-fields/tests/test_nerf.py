@@ -1,4 +1,4 @@
-"""NeRF without view directions: values by hand, counts, and what is refused."""
+"""NeRF: values by hand, counts, and what is refused."""
 
 from __future__ import annotations
 
@@ -68,6 +68,18 @@ def test_parameters_and_multiply_adds_by_hand() -> None:
     assert field.flops(128) == 2 * 128 * weights
 
 
+def test_directions_are_three_more_coordinates() -> None:
+    field = field_of(directions=True, width=7, depth=1, frequencies=5, highest=16.0)
+    assert field.init(torch.manual_seed(0))["layers.0.weight"].shape == (7, 6 * 2 * 5)
+    arrays = several(field, 1)
+    points = torch.randn(4, 6, generator=torch.manual_seed(0), dtype=torch.float64)
+    own = {name: array[0] for name, array in arrays.items()}
+    expected = np.stack([plain(field, own, point) for point in points.numpy()])
+    np.testing.assert_allclose(field.apply(arrays, points)[0].numpy(), expected, rtol=0, atol=2e-6)
+    assert field.convention()["coordinates"] == "scene units, then the ray's unit direction"
+    assert field_of().convention()["coordinates"] == "scene units"
+
+
 def test_raw_values_become_colour_and_density() -> None:
     raw = torch.tensor([[0.0, math.log(3.0), -math.log(3.0), 2.0], [0.0, 0.0, 0.0, -1.0]])
     colour, density = field_of().radiance(raw)
@@ -109,6 +121,19 @@ def test_facts_count_the_samples_of_a_steps_rays() -> None:
     assert fitter.facts().fit_flops == 3 * 7 * 10 * 16 * 2 * (120 * 8 + 8 * 8 + 8 * 4)
     fitter = GradientDescent(GradientDescentSettings(batch_points=1000, steps=7), SPEC, field)
     assert fitter.facts().fit_flops == 3 * 7 * 32 * 16 * 2 * (120 * 8 + 8 * 8 + 8 * 4)  # all of the 2 x 4 x 4
+
+
+@pytest.mark.cells
+@pytest.mark.parametrize("method", ["nerf", "trans-inr-nvs", "learned-init"])
+def test_a_cell_fits_a_field_that_sees_directions(method: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"inr": {"directions": True}, "data": {"test_size": 2, "episodes": 1}}
+    if method == "learned-init":
+        settings["fitter"] = {"initialisation": "matched", "match_steps": 5}
+    frame = inrbench.run(
+        f"{method}+shape-views", profile="smoke", settings=settings, device="cpu", records=tmp_path, quiet=True
+    )
+    assert list(frame["status"]) == ["ok"]
+    assert 3.0 < float(frame["metrics.psnr_db"].iloc[0]) < 40.0
 
 
 @pytest.mark.cells

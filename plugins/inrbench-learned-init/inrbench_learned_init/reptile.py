@@ -143,12 +143,15 @@ class Reptile(Initialised):
         self.rays = {n.removeprefix("rays/"): np.array(a) for n, a in shared.items() if n.startswith("rays/")}
 
     def places(self, step: int, run: Run) -> Float[Tensor, "points coord_dim"]:
-        """Points on training rays, uniform between near and far."""
+        """Points on training rays, uniform between near and far, with their directions where the field takes these."""
         rng, rays = run.rng("matched", "points", step), self.rays
         index = rng.integers(len(rays["origins"]), size=MATCHED_POINTS)
         near, far = rays["near_far"]
         depths = rng.uniform(near, far, (MATCHED_POINTS, 1))
         points = rays["origins"][index] + depths * rays["directions"][index]
+        if self.radiance.takes_directions:
+            directions = rays["directions"][index]
+            points = np.concatenate([points, directions / np.linalg.norm(directions, axis=-1, keepdims=True)], axis=-1)
         return torch.as_tensor(points.astype(np.float32)).to(run.device)
 
     # ------------------------------------------------------------------ fitting and querying
