@@ -48,16 +48,16 @@ MORE = {
 }
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
-    "by accuracy, else by IoU or PSNR; rows whose paired difference over seeds is not significant share a rank. "
-    "Controls are not ranked."
+    "by accuracy, else by IoU or PSNR; rows whose paired difference over seeds (over signals where both "
+    "have one seed) is not significant share a rank. Controls are not ranked."
 )
 ESTIMATE_NOTE = (
     "PSNR estimate: on points that no step of the fit drew, as many as a step draws or are left over, of the signals "
     "that have such points. Papers that subsample print one."
 )
 BASELINE_NOTE = (
-    "− NAME: the mean of the row's paired difference to the row of that name over the seeds that both have, ± half of "
-    "its 95 % interval."
+    "− NAME: the mean of the row's paired difference to the row of that name over the seeds that both have (over "
+    "signals where that is one), ± half of its 95 % interval."
 )
 HALVES = ("", "_half_interval")
 #: The metrics of the CSV file.
@@ -190,7 +190,7 @@ class Table:
         return out.getvalue()
 
     def differences(self) -> list[str]:
-        """Paired differences over seeds of the first row against each other one, with their 95 % intervals.
+        """Paired differences of the first row against each other one, with their 95 % intervals.
 
         None where baselines say what to compare with.
         """
@@ -207,7 +207,8 @@ class Table:
                 f"- {self.rows[0].name} − {row.name}: {scale * mean:+.1f} {unit} "
                 f"[{scale * low:+.1f}, {scale * high:+.1f}]"
             )
-        return ["Paired differences over seeds, with 95 % intervals:\n\n" + "\n".join(lines)] if lines else []
+        over = "seeds" if any(len(row.records) > 1 for row in self.rows) else "signals"
+        return [f"Paired differences over {over}, with 95 % intervals:\n\n" + "\n".join(lines)] if lines else []
 
     def _compared(self) -> list[tuple[str, Row, str]]:
         """The columns that compare rows with a baseline: its name, its row and the metric, where another row has it."""
@@ -265,7 +266,7 @@ def tables(
         grouped.setdefault(place, {}).setdefault(same, []).append(record)
     found = []
     for (dataset, profile, _), by_settings in sorted(grouped.items()):
-        rows = [row_of(records) for records in by_settings.values()]
+        rows = [row_of(records, folder) for records in by_settings.values()]
         names = told_apart([row.name for row in rows], [dict(flatten(row.records[0]["settings"])) for row in rows])
         rows = _ordered([replace(row, name=name) for row, name in zip(rows, names, strict=True)])
         facts = rows[0].records[0]["facts"]

@@ -16,6 +16,7 @@ from inrbench.domains import Array
 
 __all__ = [
     "Tally",
+    "by_signal",
     "classification",
     "mean_interval",
     "of_vectors",
@@ -72,6 +73,15 @@ def of_vectors(vectors: Mapping[str, Array], unclamped: Array | None = None) -> 
         elif name in ("iou", "si_snr_db"):
             found |= _mean(name, values, ids)
     return found
+
+
+def by_signal(vectors: Mapping[str, Array], metric: str) -> tuple[Array, Array] | None:
+    """(the signals' ids, ascending, and of each what ``metric`` is the mean of); None where the vectors lack it."""
+    name = {"psnr_db": "mse", "accuracy": "correct"}.get(metric, metric)
+    if name not in vectors:
+        return None
+    values = psnr_db(vectors[name]) if name == "mse" else vectors[name]
+    return np.unique(vectors["ids"]), _over_signals(values, vectors["ids"])
 
 
 def _mean(name: str, values: Array, ids: Array) -> dict[str, float]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inrbench.metrics import mean_interval
+from inrbench.domains import Array
+from inrbench.errors import RecordError
+from inrbench.metrics import by_signal, mean_interval
 from inrbench.published import SCALES, badge
+from inrbench.records import vectors_of
 
 __all__ = ["Record", "Row", "lane_of", "paired_difference", "row_of", "told_apart"]
 
@@ -27,11 +31,20 @@ class Row:
     lane: str
     control: bool
     records: tuple[Record, ...]
+    folder: Path | None = None  # of the records, where their vectors can be read
 
     def values(self, metric: str) -> dict[int, float]:
         """The metric by seed; empty where it was not measured."""
         found = {record["seed"]: record["metrics"].get(metric) for record in self.records}
         return {seed: float(value) for seed, value in found.items() if value is not None}
+
+    def by_signal(self, metric: str, seed: int) -> tuple[Array, Array] | None:
+        """The signals' ids, and the metric of each for one seed; None where no vectors hold it."""
+        record = next(record for record in self.records if record["seed"] == seed)
+        try:
+            return None if self.folder is None else by_signal(vectors_of(self.folder, record), metric)
+        except RecordError:
+            return None  # its vectors were not copied with it
 
     def mean(self, metric: str) -> float:
         """The mean over seeds; NaN where it was not measured."""
@@ -91,17 +104,24 @@ def lane_of(record: Record) -> str:
 
 
 def paired_difference(first: Row, second: Row, metric: str) -> tuple[float, float, float]:
-    """(mean, low, high) of first − second over the seeds that both have, with its 95 % interval by Student's t."""
+    """(mean, low, high) of first − second over the seeds that both have, with its 95 % interval by Student's t.
+
+    Where that is one seed, the interval is over the signals that both are scored on.
+    """
     ours, theirs = first.values(metric), second.values(metric)
     seeds = sorted(ours.keys() & theirs.keys())
     differences = np.asarray([ours[seed] - theirs[seed] for seed in seeds])
     if len(differences) == 0:
         return math.nan, math.nan, math.nan
+    if len(seeds) == 1:
+        one, other = (row.by_signal(metric, seeds[0]) for row in (first, second))
+        if one is not None and other is not None and np.array_equal(one[0], other[0]):
+            return (float(differences.mean()), *mean_interval(one[1].astype(np.float64) - other[1]))
     return (float(differences.mean()), *mean_interval(differences))
 
 
-def row_of(records: Sequence[Record]) -> Row:
-    """The row of ``records`` with one set of settings; of each seed the newest counts."""
+def row_of(records: Sequence[Record], folder: Path | None = None) -> Row:
+    """The row of ``records`` in ``folder`` with one set of settings; of each seed the newest counts."""
     newest = {record["seed"]: record for record in sorted(records, key=lambda record: str(record["finished"]))}
     ordered = tuple(newest[seed] for seed in sorted(newest))
     first = ordered[0]
@@ -109,7 +129,7 @@ def row_of(records: Sequence[Record]) -> Row:
     name = first["label"] or ("shuffled labels" if first["facts"]["shuffled_labels"] else first["method"])
     if first["method"] not in name:
         name = f"{first['method']}, {name}"
-    return Row(name, lane_of(first), control, ordered)
+    return Row(name, lane_of(first), control, ordered, folder)
 
 
 def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]], most: int = SHOWN_SETTINGS) -> list[str]:

@@ -8,13 +8,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from inrbench import metrics
 from inrbench.errors import UsageError
 from inrbench.leaderboard import Table, tables, write
 from inrbench.published import PublishedRow, PublishedTable
-from inrbench.records import write_record
-from inrbench.rows import Row, lane_of, paired_difference, told_apart
+from inrbench.records import read_record, write_record
+from inrbench.rows import Row, lane_of, paired_difference, row_of, told_apart
 
 FACTS = {
     "initialisation": "meta-learned",
@@ -189,6 +191,30 @@ def test_a_paired_difference_worked_by_hand() -> None:
     mean, low, high = paired_difference(first, second, "accuracy")
     half = 4.302653 * 1.0 / math.sqrt(3)  # differences 2, 3, 4; t of 2 degrees of freedom
     assert (mean, low, high) == pytest.approx((3.0, 3.0 - half, 3.0 + half))
+
+
+def test_with_one_seed_in_common_the_interval_is_over_signals(tmp_path: Path) -> None:
+    def row_at(mse: list[list[float]], ids: list[int], seeds: tuple[int, ...] = (0,)) -> Row:
+        records = []
+        for seed in seeds:
+            vectors = {"ids": np.array(ids), "mse": np.array(mse)}
+            psnr_db = metrics.of_vectors(vectors)["psnr_db"]
+            one = record(str((mse, ids, seeds)), seed, psnr_db, "psnr_db")
+            records.append(read_record(write_record(tmp_path, one, vectors)))
+        return row_of(records, tmp_path)
+
+    errors = [[1e-3], [1e-1], [1e-2]]  # 30 and 10, 20 dB
+    first = row_at(errors, [7, 7, 8])
+    second = row_at([[1e-2], [1e-1], [1e-1]], [7, 7, 8])  # 20 and 10, 10 dB
+    mean, low, high = paired_difference(first, second, "psnr_db")
+    half = 12.706205 * np.std([5.0, 10.0], ddof=1) / math.sqrt(2)
+    assert (mean, low, high) == pytest.approx((7.5, 7.5 - half, 7.5 + half))
+    assert math.isnan(paired_difference(first, row_at(errors, [7, 7, 9]), "psnr_db")[1])  # other signals
+    again = row_at(errors, [7, 7, 8], (0, 1))
+    assert paired_difference(again, again, "psnr_db") == (0.0, 0.0, 0.0)
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    assert math.isnan(paired_difference(first, second, "psnr_db")[1])
 
 
 def test_rows_without_a_common_seed_have_no_difference() -> None:
