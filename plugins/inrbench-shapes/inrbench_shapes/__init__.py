@@ -1,11 +1,11 @@
-"""Shapes. This module holds their records alone; what reads the meshes is imported when it is used."""
+"""Shapes. This module holds their records alone; what reads or makes them is imported when it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from inrbench.plugin import Plugin, hookimpl
-from inrbench_shapes.citations import MODELNET
+from inrbench_shapes.citations import MODELNET, SOLIDS
 
 __all__ = ["inrbench_datasets"]
 
@@ -25,5 +25,16 @@ def inrbench_datasets() -> Iterable[Plugin]:
             uses=("scipy", "trimesh"),
             source="arXiv:1406.5670",
             citation=MODELNET,
-        )
+        ),
+        Plugin(
+            kind="dataset",
+            api_version=1,
+            name="solids",
+            summary="procedural solids of ten categories, as occupancies known in closed form, embedded",
+            target="inrbench_shapes.solids:Solids",
+            settings="inrbench_shapes.solids:SolidsSettings",
+            gives=("points",),
+            source="inrbench-shapes",
+            citation=SOLIDS,
+        ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MODELNET"]
+__all__ = ["MODELNET", "SOLIDS"]
 
 MODELNET = """@inproceedings{wu2015shapenets,
   title = {{3D} {ShapeNets}: A Deep Representation for Volumetric Shapes},
@@ -11,4 +11,10 @@ MODELNET = """@inproceedings{wu2015shapenets,
   booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
   pages = {1912--1920},
   year = {2015},
+}"""
+
+SOLIDS = """@misc{inrbench_solids,
+  title = {solids: procedural solids whose occupancy is known in closed form},
+  author = {{inrbench}},
+  howpublished = {data set of the package inrbench-shapes},
 }"""
