@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inrbench.plugin import Plugin, hookimpl
-from inrbench_shapes.citations import MODELNET, SOLIDS
+from inrbench_shapes.citations import MODELNET, SHAPENET, SOLIDS
 
 __all__ = ["inrbench_datasets"]
 
@@ -25,6 +25,17 @@ def inrbench_datasets() -> Iterable[Plugin]:
             uses=("scipy", "trimesh"),
             source="arXiv:1406.5670",
             citation=MODELNET,
+        ),
+        Plugin(
+            kind="dataset",
+            api_version=1,
+            name="shapenet10",
+            summary="35,984 shapes of ten categories of ShapeNet as occupancies, in fit-a-nef's point format",
+            target="inrbench_shapes.shapenet10:ShapeNet10",
+            settings="inrbench_shapes.shapenet10:ShapeNet10Settings",
+            gives=("points",),
+            source="arXiv:1512.03012",
+            citation=SHAPENET,
         ),
         Plugin(
             kind="dataset",

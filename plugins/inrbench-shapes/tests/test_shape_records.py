@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from inrbench_shapes.modelnet import ModelNet40, ModelNet40Settings
+from inrbench_shapes.shapenet10 import ShapeNet10, ShapeNet10Settings
 from inrbench_shapes.solids import Solids, SolidsSettings
 
 from inrbench.errors import BadSetting
@@ -25,7 +26,7 @@ def test_listing_the_record_imports_nothing_heavy() -> None:
     assert imported(code, "numpy", "scipy", "trimesh", "torch", "rich") == "[]"
 
 
-@pytest.mark.parametrize("place", ["modelnet:ModelNet40", "solids:Solids"])
+@pytest.mark.parametrize("place", ["modelnet:ModelNet40", "shapenet10:ShapeNet10", "solids:Solids"])
 def test_settings_and_spec_are_read_without_meshes_and_frameworks(place: str) -> None:
     module, _, name = place.partition(":")
     code = f"from inrbench_shapes.{module} import {name} as D, {name}Settings as S; D(S()).spec()"
@@ -34,7 +35,11 @@ def test_settings_and_spec_are_read_without_meshes_and_frameworks(place: str) ->
 
 @pytest.mark.parametrize(
     ("name", "dataset", "settings"),
-    [("modelnet40", ModelNet40, ModelNet40Settings), ("solids", Solids, SolidsSettings)],
+    [
+        ("modelnet40", ModelNet40, ModelNet40Settings),
+        ("shapenet10", ShapeNet10, ShapeNet10Settings),
+        ("solids", Solids, SolidsSettings),
+    ],
 )
 def test_a_record_is_found_and_leads_to_its_code(name: str, dataset: type, settings: type[DataSettings]) -> None:
     record = registry().find("dataset", name)
