@@ -17,6 +17,17 @@ def inrbench_datasets() -> Iterable[Plugin]:
         Plugin(
             kind="dataset",
             api_version=1,
+            name="mesh",
+            summary="your own meshes (OBJ, STL, PLY, OFF, GLB), as occupancies",
+            target="inrbench_shapes.own_meshes:Mesh",
+            settings="inrbench_shapes.own_meshes:MeshSettings",
+            gives=("points",),
+            uses=("trimesh",),
+            scheme=True,
+        ),
+        Plugin(
+            kind="dataset",
+            api_version=1,
             name="modelnet40",
             summary="12,311 CAD models of 40 classes, as unsigned distance functions",
             target="inrbench_shapes.modelnet:ModelNet40",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trimesh
 
 pytestmark = pytest.mark.cells
 
@@ -28,10 +29,21 @@ def record_of(place: Path, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+FEW = ("--set", "data.random_points=256", "--set", "data.near_points=256", "--set", "data.scored_points=512")
+
+
 def test_solids_are_scored_by_iou_and_psnr(tmp_path: Path) -> None:
-    few = ("--set", "data.random_points=256", "--set", "data.near_points=256", "--set", "data.scored_points=512")
-    record = record_of(tmp_path, "siren+solids", *few, "--set", "fitter.steps=200", "--set", "data.test_size=4")
+    record = record_of(tmp_path, "siren+solids", *FEW, "--set", "fitter.steps=200", "--set", "data.test_size=4")
     assert record["status"] == "ok"
     assert record["dataset"] == "solids"
     assert 0.1 < record["metrics"]["iou"] <= 1.0
     assert record["metrics"]["psnr_db"] > 5.0
+
+
+def test_a_mesh_is_a_signal_of_its_own(tmp_path: Path) -> None:
+    trimesh.creation.icosphere().export(tmp_path / "ball.stl")
+    steps = ("--set", "fitter.steps=300", "--set", "inr.omega_0=8", "--set", "data.test_size=null")
+    record = record_of(tmp_path, "siren+mesh:ball.stl", *FEW, *steps)
+    assert record["dataset"] == "mesh:ball.stl"
+    assert record["data"]["official"]
+    assert 0.5 < record["metrics"]["iou"] <= 1.0

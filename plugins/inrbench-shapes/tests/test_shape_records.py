@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from inrbench_shapes.modelnet import ModelNet40, ModelNet40Settings
+from inrbench_shapes.own_meshes import Mesh, MeshSettings
 from inrbench_shapes.shapenet10 import ShapeNet10, ShapeNet10Settings
 from inrbench_shapes.solids import Solids, SolidsSettings
 
@@ -36,6 +38,7 @@ def test_settings_and_spec_are_read_without_meshes_and_frameworks(place: str) ->
 @pytest.mark.parametrize(
     ("name", "dataset", "settings"),
     [
+        ("mesh:teapot.obj", Mesh, MeshSettings),
         ("modelnet40", ModelNet40, ModelNet40Settings),
         ("shapenet10", ShapeNet10, ShapeNet10Settings),
         ("solids", Solids, SolidsSettings),
@@ -46,7 +49,13 @@ def test_a_record_is_found_and_leads_to_its_code(name: str, dataset: type, setti
     assert load_target(record.target, record.name) is dataset
     assert load_target(record.settings, record.name) is settings
     assert issubclass(settings, DataSettings)
-    assert record.citation.startswith("@")
+    assert record.citation.startswith("@") or record.scheme
+
+
+def test_a_mesh_is_counted_without_reading_it(tmp_path: Path) -> None:
+    (tmp_path / "a.obj").write_bytes(b"")
+    code = "from inrbench_shapes.own_meshes import Mesh as D, MeshSettings as S"
+    assert imported(f"{code}; D(S(), {str(tmp_path)!r}).spec()", "scipy", "trimesh", "torch", "rich") == "[]"
 
 
 def test_solids_are_listed_and_counted_as_they_are() -> None:
