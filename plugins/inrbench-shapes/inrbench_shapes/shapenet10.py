@@ -8,7 +8,7 @@ generator with the seed 42. NeoMLP (arXiv:2412.08731) has 29,000 of them for tra
 for testing. Which these are it does not say: here the test split is the end of the shuffled list, and the validation
 signals are cut from the 31,000 before it as from every data set (``data.validation``).
 
-The files are not published and no checksum of them is, so that they are never official. How many points a file has and
+No download and no checksum of the files was found, so that they are never official. How many points a file has and
 how far they reach is stated nowhere: all are used, and `extent` says what lies at the cube's sides. A signal is scored
 on its uniform points, since the share of these that two solids have in common estimates that of their volumes; points
 near the surface would weigh what is there. They are fixed in the file, and observed too, as an image's pixels are.
@@ -131,7 +131,7 @@ class ShapeNet10:
 
     @property
     def files(self) -> Sequence[OfficialFile]:
-        """A folder of each category; nobody offers them for download."""
+        """A folder of each category; no download of them was found."""
         source = "the layout: samuelepapa/fit-a-nef, dataset/shape_dataset/shapenet.py; no download, size or checksum"
         return [OfficialFile(path=f"{ROOT}/{synset}", source=f"{source} was found") for synset in CATEGORIES]
 
