@@ -16,6 +16,7 @@ import numpy as np
 from inrbench import draws
 from inrbench.domains import Array, Points
 from inrbench.signals import Part
+from inrbench_shapes.points import uniform
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -95,7 +96,7 @@ class DistanceSignals:
         The copy's surface is scaled by U(1 - scale, 1 + scale) about the origin, then each of its points is moved by
         N(0, jitter²) along each axis. The coords are the same with and without an augmentation.
         """
-        coords = _uniform(rng, sets * count)
+        coords = uniform(rng, sets * count)
         scale, jitter = (augmentation.scale, augmentation.jitter) if augmentation is not None else (0.0, 0.0)
         factor = rng.uniform(1.0 - scale, 1.0 + scale) if scale > 0.0 else 1.0
         row = int(self.rows[i])
@@ -121,13 +122,8 @@ class DistanceSignals:
         return replace(self, labels=None)
 
 
-def _uniform(rng: np.random.Generator, count: int) -> Array:
-    """[count, 3] in [-1, 1), float32."""
-    return 2.0 * rng.random((count, 3), dtype=np.float32) - np.float32(1.0)
-
-
 def _fixed(purpose: str, number: int, count: int) -> Array:
-    return _uniform(draws.generator(SEED, purpose, number), count)
+    return uniform(draws.generator(SEED, purpose, number), count)
 
 
 def _tree_of(points: Array) -> cKDTree:
