@@ -137,7 +137,7 @@ class DrawableSignals(Signals, Protocol):
     def draw(
         self, i: int, sets: int, count: int, rng: np.random.Generator, augmentation: Augmentation | None = None
     ) -> tuple[Array, Array]:
-        """``sets`` fresh sets of ``count`` uniform points of entry ``i``, all of one copy of it.
+        """``sets`` fresh sets of ``count`` points of one copy of entry ``i``, spread as `observed` lists them.
 
         Returns (coords [sets, count, coord_dim] in [-1, 1], values [sets, count, channels] in [0, 1]), float32. With
         ``augmentation`` the copy is an augmented one, drawn from ``rng`` too.
