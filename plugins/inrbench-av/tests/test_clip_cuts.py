@@ -49,7 +49,10 @@ def test_frames_cut_the_sound_to_their_time() -> None:
 
 def test_seconds_cut_picture_and_sound() -> None:
     some = cut(start=0.3, stop=0.6)
-    assert (some.frames, some.samples) == (range(3, 6), range(2400, 4800))  # 0.3 s x 10 is 3, in floats too
+    assert (some.frames, some.samples) == (range(3, 6), range(2400, 4800))
+    # 7 / 25 x 48,000 is a little above 13,440 in floats
+    film, sound = Film(20, 72, 128, Fraction(25)), Sound(40_000, 2, 48_000)
+    assert cut(Facts(film, sound), frames=7).samples == range(13_440)
     assert cut(start=1.0).samples == range(8000, 16_800)
     assert cut(stop=100.0).frames == range(20)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from inrbench_av.files import probe
 from inrbench_av.official import Bach, BigBuckBunny, Bikes
 from inrbench_av.settings import BigBuckBunnySettings, FilmSettings, SoundSettings
@@ -87,5 +88,10 @@ def test_another_clip_in_its_place_is_bad_data(tmp_path: Path, real_data_root: P
         open_dataset("bikes", CLIPS["bikes"], tmp_path, unofficial=False)
     with pytest.raises(BadData, match=r"frame 0 has 720 x 1280 pixels; the clip has 272 x 640"):
         open_dataset("bikes", CLIPS["bikes"], tmp_path, unofficial=True)
+    (tmp_path / "bach").mkdir()
+    soundfile.write(tmp_path / "bach" / "gt_bach.wav", np.zeros((400_000, 2)), 48_000)
+    with pytest.raises(BadData, match=r"has 2 channels of 48000 samples a second; the clip has 1 of 44100"):
+        open_dataset("bach", CLIPS["bach"], tmp_path, unofficial=True)
+    (tmp_path / "bach" / "gt_bach.wav").unlink()
     with pytest.raises(BadData, match=r"bach: gt_bach\.wav missing in .*bach; `inrbench data fetch bach` downloads"):
         open_dataset("bach", CLIPS["bach"], tmp_path, unofficial=True, download=False)

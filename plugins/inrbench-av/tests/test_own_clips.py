@@ -91,6 +91,32 @@ def test_how_many_bytes_are_missing(tmp_path: Path, sound: Array) -> None:
     assert missing_bytes(path) is None
 
 
+def test_the_last_page_of_an_ogg_file_must_be_there_whole(tmp_path: Path, lossless: Write, film: Array) -> None:
+    sound = np.zeros((40_000, 1), dtype=np.int16)
+    content = whole_file(tmp_path, "ogg", film, sound, lossless).read_bytes()
+    path, last = tmp_path / "part.ogg", content.rfind(b"OggS")
+    for end in (last, len(content) - 1):  # without its last page; one byte short of it
+        path.write_bytes(content[:end])
+        assert missing_bytes(path) == 1
+    assert refused(path) == "cut off, at least 1 bytes are missing at its end"
+
+
+def test_titles_may_be_in_any_encoding(tmp_path: Path, film: Array) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Qwertzuiop"
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = film.shape[1], film.shape[2], "bgr0"
+        for frame in film:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert content.count(b"Qwertzuiop") == 1
+    path.write_bytes(content.replace(b"Qwertzuiop", "Écoutez là".encode("latin-1")))
+    (part,) = File(ClipSettings(), str(path)).load(None)["test"].observed(0)
+    assert (part.values == film).all()
+
+
 def test_damage_in_the_middle_never_breaks_out(tmp_path: Path, lossless: Write, film: Array, sound: Array) -> None:
     rng = np.random.default_rng(0)
     refusals = 0
