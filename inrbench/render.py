@@ -22,7 +22,7 @@ from inrbench.signals import GridSignals, Part, Signals
 from inrbench.stages import Sample, Stages, cache_folder
 from inrbench.views import ViewSignals
 
-__all__ = ["LARGEST", "cell_of", "originals_of", "picture", "render"]
+__all__ = ["LARGEST", "cell_of", "originals_of", "picture", "render", "write_files"]
 
 GAP = 2
 #: Pixels a pixel of an image, where nobody says; and at most.
@@ -66,7 +66,7 @@ def render(
         if steps or scale not in (None, 1):
             raise Refused(f"cell {record['cell']}: --{'steps' if steps else 'size'} is for images, not for its files")
         entries = originals_of(cell, record, sample, data_root)
-        return _files(built.dataset, fitter, sample.rows, entries, out, run)
+        return write_files(built.dataset, fitter, sample.rows, entries, out, run)
     if built.spec.domains == ("rays",):
         if steps:
             raise Refused(f"cell {record['cell']}: --steps is for images, not for views")
@@ -83,10 +83,10 @@ def render(
     return [_write(*_images(fitter, after, sample.originals, SCALE if scale is None else scale, run), out)]
 
 
-def _files(
+def write_files(
     dataset: WritingDataSet, fitter: Fitter, rows: Representations, entries: Signals, out: Path, run: CellRun
 ) -> list[Path]:
-    """What ``dataset`` writes of each entry and its reconstruction; ids tell several apart."""
+    """What ``dataset`` writes of each entry and its reconstruction, queried in blocks; ids tell several apart."""
     written: list[Path] = []
     for i in range(len(rows)):
         row, parts = rows.take(slice(i, i + 1)), entries.scored(i)
