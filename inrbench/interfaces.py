@@ -25,7 +25,7 @@ import numpy as np
 
 from inrbench.domains import Array, Domain
 from inrbench.representations import Arrays, Layout, NeuralDataSet, Representations
-from inrbench.signals import Signals, SignalSpec
+from inrbench.signals import Part, Signals, SignalSpec
 
 __all__ = [
     "Analysis",
@@ -43,6 +43,7 @@ __all__ = [
     "SteppingFitter",
     "SubsamplingFitter",
     "Trained",
+    "WritingDataSet",
 ]
 
 
@@ -227,10 +228,10 @@ class Generator(Reader, Protocol):
 class DataSet(Protocol):
     """Signals in the splits train and test, read from their official files.
 
-    Three more methods are used where a data set has them: ``about() -> inrbench.data.AboutData`` (licence, homepage,
+    More methods are used where a data set has them: ``about() -> inrbench.data.AboutData`` (licence, homepage,
     size of the download, citation); ``own_files() -> Mapping[str, Path]`` for data of the user's own, whose checksum
-    covers exactly these files; and ``made_of() -> str`` for signals that are computed when they are asked for: the
-    checksum of what they are made of. Signal ids must be unique over all splits.
+    covers exactly these files; ``made_of() -> str`` for signals that are computed when they are asked for: the
+    checksum of what they are made of; and `WritingDataSet.write`. Signal ids must be unique over all splits.
     """
 
     def spec(self) -> SignalSpec:
@@ -244,6 +245,22 @@ class DataSet(Protocol):
 
     def load(self, folder: Path | None) -> Mapping[str, Signals]:
         """The splits; ``folder`` is this data set's own below the data root. Raises BadData for damaged files."""
+        ...
+
+
+@runtime_checkable
+class WritingDataSet(DataSet, Protocol):
+    """A data set that knows what files its signals are: sound, film. `inrbench render` leaves the writing to it."""
+
+    def write(
+        self, parts: Sequence[Part], predicted: Sequence[Iterator[Array]], folder: Path, stem: str
+    ) -> Sequence[Path]:
+        """Write one signal's scored ``parts`` and its reconstruction as files ``stem*`` in ``folder``; the main first.
+
+        ``predicted`` has an iterator for each part, to be used up once: the reconstruction in blocks along the first
+        axis of the part's domain, in order, [n, ..., channels of the part], unclamped, in [0, 1]. A block is queried
+        when it is asked for, so that a film is never held whole as floats.
+        """
         ...
 
 

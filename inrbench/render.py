@@ -1,8 +1,8 @@
-"""Pictures: reconstructions beside the originals, images or views, at any resolution, from what a cell keeps."""
+"""Reconstructions beside the originals, from what a cell keeps: pictures of images or views, files of sound or film."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from inrbench.cells import Cell, build_dataset, resolve
 from inrbench.data import open_dataset
 from inrbench.domains import Array, Grid, Rays
 from inrbench.errors import BadData, BadSetting, InrbenchError, Refused
-from inrbench.interfaces import Fitter, SteppingFitter
+from inrbench.interfaces import Fitter, SteppingFitter, WritingDataSet
 from inrbench.metrics import psnr_db, squared_error
 from inrbench.representations import Representations
+from inrbench.scoring import BLOCK_POINTS
 from inrbench.selection import select
-from inrbench.signals import GridSignals, Signals
+from inrbench.signals import GridSignals, Part, Signals
 from inrbench.stages import Sample, Stages, cache_folder
 from inrbench.views import ViewSignals
 
-__all__ = ["LARGEST", "cell_of", "originals_of", "picture", "render"]
+__all__ = ["LARGEST", "cell_of", "originals_of", "picture", "render", "write_files"]
 
 GAP = 2
 #: Pixels a pixel of an image, where nobody says; and at most.
@@ -37,12 +38,13 @@ def render(
     steps: bool = False,
     out: Path,
     data_root: Path | None = None,
-) -> Path:
-    """Write a PNG: originals above, the cell's reconstructions of them below, queried at ``scale`` times the cells.
+) -> Sequence[Path]:
+    """Write originals and the cell's reconstructions of them; returns the files, the main one first.
 
-    Views are rendered from the held-out cameras, with ``scale`` times their pixels (1 where none is given; else 4);
-    their images are read from the data. With ``steps`` there is a row for the reconstructions before the first step of
-    the fit and after each.
+    Of images it is a PNG: originals above, reconstructions below, queried at ``scale`` times the cells. Views are
+    rendered from the held-out cameras, with ``scale`` times their pixels (1 where none is given; else 4); their images
+    are read from the data. With ``steps`` there is a row for the reconstructions before the first step of the fit and
+    after each. A data set that writes its signals itself, as sound and film, writes files that begin as ``out`` does.
     Raises Refused where the record is no reconstruction of images or its fitter takes no steps, InrbenchError where
     its sample is not kept or its data is not there.
     """
@@ -60,11 +62,16 @@ def render(
     fitter = built.fitter
     fitter.load(sample.shared)
     run = CellRun(record["seed"])
+    if isinstance(built.dataset, WritingDataSet):
+        if steps or scale not in (None, 1):
+            raise Refused(f"cell {record['cell']}: --{'steps' if steps else 'size'} is for images, not for its files")
+        entries = originals_of(cell, record, sample, data_root)
+        return write_files(built.dataset, fitter, sample.rows, entries, out, run)
     if built.spec.domains == ("rays",):
         if steps:
             raise Refused(f"cell {record['cell']}: --steps is for images, not for views")
         entries = originals_of(cell, record, sample, data_root)
-        return _write(*_views(fitter, sample.rows, entries, scale or 1, run), out)
+        return [_write(*_views(fitter, sample.rows, entries, scale or 1, run), out)]
     if sample.originals is None or sample.originals.ndim != 4 or sample.originals.shape[-1] not in (1, 3):
         raise Refused(f"cell {record['cell']} holds no images")
     after = [sample.rows]
@@ -73,7 +80,29 @@ def render(
             raise Refused(f"cell {record['cell']}: its fitter has no steps that can be looked at")
         signals = GridSignals(sample.originals, ids=sample.rows.ids, to_unit=(1.0, 0.0))
         after = list(fitter.trace(signals, run))
-    return _write(*_images(fitter, after, sample.originals, SCALE if scale is None else scale, run), out)
+    return [_write(*_images(fitter, after, sample.originals, SCALE if scale is None else scale, run), out)]
+
+
+def write_files(
+    dataset: WritingDataSet, fitter: Fitter, rows: Representations, entries: Signals, out: Path, run: CellRun
+) -> list[Path]:
+    """What ``dataset`` writes of each entry and its reconstruction, queried in blocks; ids tell several apart."""
+    written: list[Path] = []
+    for i in range(len(rows)):
+        row, parts = rows.take(slice(i, i + 1)), entries.scored(i)
+        stem = out.stem if len(rows) == 1 else f"{out.stem}-{rows.ids[i]}"
+        predicted = [_blocks(fitter, row, part, run) for part in parts]
+        written += dataset.write(parts, predicted, out.parent, stem)
+    return written
+
+
+def _blocks(fitter: Fitter, row: Representations, part: Part, run: CellRun) -> Iterator[Array]:
+    """The values of one row on the part's domain, [n, ..., channels], a large grid in blocks of whole planes."""
+    domains = [part.domain]
+    if isinstance(part.domain, Grid):
+        domains = [block for _, block in part.domain.blocks(BLOCK_POINTS)]
+    for domain in domains:
+        yield np.concatenate(list(fitter.query(row, domain, run)))[0][..., part.channels]
 
 
 def _images(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inrbench import render as module
+from inrbench.cell_run import CellRun
+from inrbench.domains import Array, Domain, Grid
 from inrbench.errors import BadSetting, InrbenchError, Refused
-from inrbench.render import GAP, picture, render
+from inrbench.render import GAP, picture, render, write_files
+from inrbench.representations import Layout, Representations
+from inrbench.signals import Part
 
 
 def test_originals_stand_above_reconstructions_with_white_gaps() -> None:
@@ -90,3 +97,57 @@ def test_each_line_of_reconstructions_has_a_row() -> None:
     lines = [np.full_like(original, value) for value in (0.2, 0.6, 1.0)]
     rows = np.split(picture(original, lines, 1), 4)
     assert [int(row[GAP, GAP, 0]) for row in rows] == [0, 51, 153, 255]
+
+
+class Slope:
+    """Its three channels are time times what a row says; two are the picture's, one is the sound's."""
+
+    asked: list[tuple[int, ...]]
+
+    def query(self, rows: Representations, domain: Domain, run: CellRun) -> Iterator[Array]:
+        assert isinstance(domain, Grid)
+        self.asked.append(domain.shape)
+        yield domain.coords()[None, ..., :1] * rows.arrays["slope"].reshape(-1, 1, 1, 1, 3)
+
+
+def test_a_film_is_handed_over_in_blocks_that_are_queried_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_POINTS", 12)
+    picture, sound = Grid.of(5, 2, 3), Grid.of(30, 1, 1)
+    parts = (
+        Part(picture, np.zeros((5, 2, 3, 2)), slice(0, 2), name="video"),
+        Part(sound, np.zeros((30, 1, 1, 1)), slice(2, 3), name="audio"),
+    )
+    found: dict[str, list[Array]] = {}
+    slope = Slope()
+
+    def write(parts: Sequence[Part], predicted: Sequence[Iterator[Array]], folder: Path, stem: str) -> list[Path]:
+        slope.asked = []
+        found[stem] = []
+        for blocks, wanted in zip(
+            predicted, ([(2, 2, 3)] * 2 + [(1, 2, 3)], [(12, 1, 1)] * 2 + [(6, 1, 1)]), strict=True
+        ):
+            slope.asked.clear()
+            first = next(blocks)
+            assert slope.asked == wanted[:1]  # no block is queried before it is asked for
+            found[stem].append(np.concatenate([first, *blocks]))
+            assert slope.asked == wanted
+        return [folder / f"{stem}.mp4"]
+
+    slopes = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dtype=np.float32)
+    rows = Representations(
+        Layout("weights", {"slope": (3,)}), {"slope": slopes}, np.array([4, 7]), np.zeros(2, np.int64)
+    )
+    entries: Any = SimpleNamespace(scored=lambda i: parts)
+    writer: Any = SimpleNamespace(write=write)
+    fitter: Any = slope
+    paths = write_files(writer, fitter, rows, entries, tmp_path / "a.png", CellRun(0))
+    assert paths == [tmp_path / "a-4.mp4", tmp_path / "a-7.mp4"]
+    for row, stem in enumerate(found):
+        video, audio = found[stem]
+        np.testing.assert_allclose(video, picture.coords()[..., :1] * slopes[row, :2], atol=1e-6)
+        np.testing.assert_allclose(audio, sound.coords()[..., :1] * slopes[row, 2:], atol=1e-6)
+    assert write_files(writer, fitter, rows.take(slice(0, 1)), entries, tmp_path / "a.png", CellRun(0)) == [
+        tmp_path / "a.mp4"
+    ]

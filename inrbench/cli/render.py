@@ -31,13 +31,16 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> int 
     "--size", "scale", callback=_scale, help="Pixels a pixel of the data.  [default: 4x; 1x for views]", metavar="TIMES"
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="The PNG; the cell's name if not given."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The PNG, or what names of files of sound and film begin with; the cell's name if not given.",
 )
 @click.option("--steps", is_flag=True, help="A row for each step of the fit, from its start; for fitters with steps.")
 @DATA_ROOT
 @RECORDS
 def render(cell: str, scale: int | None, out: Path | None, steps: bool, data_root: Path | None, records: Path) -> None:
-    """Draw reconstructions beside originals, as a PNG.
+    """Write reconstructions beside originals: PNG, WAV, MP4.
 
     CELL is the name of a cell as `inrbench results` prints it, its beginning, or the path of a record.
 
@@ -48,7 +51,8 @@ def render(cell: str, scale: int | None, out: Path | None, steps: bool, data_roo
       inrbench render records/mwt+digits-laptop-s0-1a2b3c4d.json
 
     The field is queried on a finer grid: what stands between the pixels is its own answer, no interpolation. Views are
-    those that it was scored on, seen by the same cameras; their images are read from the data.
+    those that it was scored on, seen by the same cameras; their images are read from the data. Of sound and film there
+    are the files and the originals' beside them, frames of both, and waveforms with the error.
     """  # noqa: D301
     from inrbench.records import file_stem
     from inrbench.render import render as draw
@@ -57,13 +61,14 @@ def render(cell: str, scale: int | None, out: Path | None, steps: bool, data_roo
     ending = "-steps" if steps else ""
     size = "" if scale is None else f"-{scale}x"
     path = out or Path(f"{file_stem(record['cell'], record['key'])}{size}{ending}.png")
-    click.echo(draw(record, scale=scale, steps=steps, out=path, data_root=data_root))
+    for written in draw(record, scale=scale, steps=steps, out=path, data_root=data_root):
+        click.echo(written)
 
 
 def record_of(cell: str, folder: Path) -> dict[str, Any]:
     """The good record that ``cell`` names. Raises UsageError where none does, or more than one."""
     from inrbench.errors import UsageError, nearest
-    from inrbench.records import read_record
+    from inrbench.records import file_stem, read_record
 
     if cell.endswith(".json"):
         path = Path(cell)
@@ -73,7 +78,8 @@ def record_of(cell: str, folder: Path) -> dict[str, Any]:
     # a file's name begins with the cell's: records of other cells need not be read
     stems = {path.stem: path for path in sorted(records_folder(folder).glob("*.json"))}
     names = {stem: re.sub(r"-[0-9a-f]{8}(\.failed)?$", "", stem) for stem in stems}
-    found = [s for s in stems if cell in (s, names[s])] or [s for s in stems if s.startswith(cell)]
+    wanted = file_stem(cell, "")[:-1]  # file:clip.wav is written file_clip.wav there
+    found = [s for s in stems if wanted in (s, names[s])] or [s for s in stems if s.startswith(wanted)]
     if not found:
         raise UsageError(f"no record of a cell {cell!r} in {str(folder)!r}; {nearest(cell, names.values())}")
     if len(found) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class OfficialFile:
 
     A file with ``members`` is an archive: it is downloaded, checked and unpacked, and then only its members are read.
     Any other file is read as it lies at ``path``, or at the first of ``alternatives`` that exists (the same content
-    without its ``.gz``, an archive's unpacked folder).
+    without its ``.gz``, an archive's unpacked folder, a folder that data sets share: ``../audio/clip.wav``).
     """
 
     path: str  # with forward slashes
@@ -66,8 +67,11 @@ class OfficialFile:
         """Where the content lies below ``folder``; None where it is missing (or is an archive: ask its members)."""
         if not self.members:
             for name in (self.path, *self.alternatives):
-                if (folder / name).exists():
-                    return folder / name
+                place = folder / name
+                if name.startswith("../"):  # out of a folder that need not exist
+                    place = Path(os.path.normpath(place))
+                if place.exists():
+                    return place
         return None
 
     def is_there(self, folder: Path) -> bool:

@@ -32,7 +32,7 @@ def refused(*arguments: str, status: int = 2) -> str:
     ("arguments", "message"),
     [
         ("mtw+digits", "no method named 'mtw'; did you mean 'mwt'? known: "),
-        ("mwt+digit", "no data set named 'digit'; did you mean 'digits'? known: celeba, celeba-hq, "),
+        ("mwt+digit", "no data set named 'digit'; did you mean 'digits'? known: bach, beat, "),
         ("mwt+digits --profile papre", "no profile named 'papre'; did you mean 'paper'? known: laptop, paper, smoke"),
         ("mwt", "a cell is METHOD+DATASET, as in mwt+cifar10; given: 'mwt'"),
         ("mwt+", "a cell is METHOD+DATASET, as in mwt+cifar10; given: 'mwt+'"),

@@ -154,10 +154,10 @@ def test_a_part_shows_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("mtw", "error: no method or data set named 'mtw'; did you mean 'mwt'? known: celeba, celeba-hq, cifar10, "),
+        ("mtw", "error: no method or data set named 'mtw'; did you mean 'mwt'? known: bach, beat, bigbuckbunny, "),
         (
             "mwt+cifar11",
-            "error: no data set named 'cifar11'; did you mean 'cifar10'? known: celeba, celeba-hq, cifar10, ",
+            "error: no data set named 'cifar11'; did you mean 'cifar10'? known: bach, beat, bigbuckbunny, ",
         ),
         ("folder", "error: data set 'folder': 'folder' needs a place, as in 'folder:PATH'"),
         ("mwt,wt+digits", "error: one METHOD+DATASET at a time, as in mwt+cifar10; given: 'mwt,wt+digits'"),

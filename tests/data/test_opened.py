@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from inrbench.data import opened
+from inrbench.data.check import check_files
 from inrbench.data.official import OfficialFile, md5
 from inrbench.data.opened import fetch, open_dataset
 from inrbench.data.root import cache_root, data_folder, data_root
@@ -247,3 +248,17 @@ def test_signals_on_different_domains_are_hashed_part_by_part() -> None:
     first, second = Loose(values), Loose(values[::-1].copy())
     assert signals_checksum(first) == signals_checksum(Loose(values.copy()))
     assert signals_checksum(first) != signals_checksum(second)
+
+
+def test_a_file_in_a_folder_that_data_sets_share_is_the_official_one(tmp_path: Path) -> None:
+    shared = Tiny(
+        file(alternatives=("../pictures/images",), content_checksums=(md5(hashlib.md5(CONTENT).hexdigest()),))
+    )
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "images").write_bytes(CONTENT)
+    assert shared.files[0].locate(tmp_path / "tiny") == tmp_path / "pictures" / "images"
+    assert check_files(shared.files, tmp_path / "tiny").state == "official"
+    put(tmp_path, CONTENT)  # its own folder comes first, however the root is written
+    around = tmp_path / "pictures" / ".."
+    assert shared.files[0].locate(around / "tiny") == around / "tiny" / "images"
+    assert open_dataset("tiny", Tiny(file()), around, unofficial=False).official
