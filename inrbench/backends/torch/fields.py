@@ -65,7 +65,7 @@ class DifferentiatedField(Field, Protocol):
         target: Float[Tensor, "signals points channels"],
         adapted: Sequence[str],
         *,
-        weight: Float[Tensor, "*signals points channels"] | None = None,
+        weight: Float[Tensor, "... points channels"] | None = None,
         recompute: bool = False,
         precision: torch.dtype | None = None,
     ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
@@ -87,7 +87,7 @@ def loss_and_gradient(
     target: Float[Tensor, "signals points channels"],
     adapted: Sequence[str],
     *,
-    weight: Float[Tensor, "*signals points channels"] | None = None,
+    weight: Float[Tensor, "... points channels"] | None = None,
     recompute: bool = False,
     precision: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
@@ -112,7 +112,7 @@ def autograd_loss_and_gradient(
     target: Float[Tensor, "signals points channels"],
     adapted: Sequence[str],
     *,
-    weight: Float[Tensor, "*signals points channels"] | None = None,
+    weight: Float[Tensor, "... points channels"] | None = None,
     precision: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
     """As `loss_and_gradient`, of what ``predict`` makes of the arrays."""

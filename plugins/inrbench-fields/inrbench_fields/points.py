@@ -19,7 +19,7 @@ CPU_BYTES, GPU_BYTES = 2**25, 2**29
 
 
 def shares_of(
-    target: Float[Tensor, "signals points channels"], weight: Float[Tensor, "*signals points channels"] | None
+    target: Float[Tensor, "signals points channels"], weight: Float[Tensor, "... points channels"] | None
 ) -> Shares:
     """Equal shares of a mean, or each weight over the sum of the signal's."""
     if weight is None:
@@ -29,7 +29,7 @@ def shares_of(
 
 def over_points(
     part: OfPoints,
-    coords: Float[Tensor, "*signals points inputs"],
+    coords: Float[Tensor, "... points inputs"],
     target: Float[Tensor, "signals points channels"],
     shares: Shares,
     width: int,

@@ -61,13 +61,17 @@ class Siren:
         self, arrays: Mapping[str, Tensor], coords: Float[Tensor, "... points coord_dim"]
     ) -> Float[Tensor, "signals points channels"]:
         """The output at ``coords`` for every signal; arrays without signals in front are shared by all."""
-        hidden = self._placed(coords)
-        for i, omega in enumerate(self._omegas()):
+        hidden = self.placed(coords)
+        for i, omega in enumerate(self.omegas()):
             before = affine(hidden, arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"])
-            hidden = torch.sin(before if omega == 1.0 else omega * before)
+            hidden = self.activation(before if omega == 1.0 else omega * before)
         output = affine(hidden, arrays["output.weight"], arrays["output.bias"])
         scale = arrays.get("output.scale")
         return output if scale is None else output * scale.unsqueeze(-2)
+
+    def activation(self, argument: Tensor) -> Tensor:
+        """What a layer makes of ω (W x + b)."""
+        return torch.sin(argument)
 
     def loss_and_gradient(
         self,
@@ -76,7 +80,7 @@ class Siren:
         target: Float[Tensor, "signals points channels"],
         adapted: Sequence[str],
         *,
-        weight: Float[Tensor, "*signals points channels"] | None = None,
+        weight: Float[Tensor, "... points channels"] | None = None,
         recompute: bool = False,
         precision: torch.dtype | None = None,
     ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
@@ -85,7 +89,7 @@ class Siren:
         See `inrbench_fields.siren_gradient`. ω and the output's scale are multiplied into the weights, so that what is
         written out is a plain chain of sines.
         """
-        omegas = self._omegas()
+        omegas = self.omegas()
         weights, biases = [], []
         for i, omega in enumerate(omegas):
             matrix, bias = arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]
@@ -110,7 +114,7 @@ class Siren:
             loss, found = siren_gradient.loss_and_gradient(
                 layers,
                 scaled,
-                self._placed(coords),
+                self.placed(coords),
                 target,
                 weight=weight,
                 recompute=recompute,
@@ -128,11 +132,11 @@ class Siren:
             gradients |= {"output.weight": to_weight, "output.bias": to_bias}
         return loss, {name: gradients[name] for name in adapted}
 
-    def _omegas(self) -> list[float]:
+    def omegas(self) -> list[float]:
         """What each sine layer multiplies its argument by."""
         return [self.settings.omega_0, *[self.settings.omega_hidden] * self.settings.depth]
 
-    def _placed(self, coords: Tensor) -> Tensor:
+    def placed(self, coords: Tensor) -> Tensor:
         """The coordinates in the frame of the settings."""
         if self.frame is None:
             return coords
@@ -155,6 +159,7 @@ class Siren:
             "output_init": settings.output_init,
             "coordinates": settings.coordinates,
             "coordinate_counts": None if self.counts is None else list(self.counts),
+            "time_scale": settings.time_scale,
             "to_unit": list(self.to_unit),
         }
 

@@ -52,7 +52,7 @@ def loss_and_gradient(
     coords: Float[Tensor, "... points coord_dim"],
     target: Float[Tensor, "signals points channels"],
     *,
-    weight: Float[Tensor, "*signals points channels"] | None,
+    weight: Float[Tensor, "... points channels"] | None,
     recompute: bool,
     precision: torch.dtype,
 ) -> tuple[Float[Tensor, " signals"], list[Tensor]]:
