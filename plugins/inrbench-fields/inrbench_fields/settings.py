@@ -101,11 +101,22 @@ class GradientDescentSettings(Settings):
     shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
     batch_points: int | None = setting(
         None,
-        "points or rays of a signal that a step sees, drawn anew at each; all if empty, which rays cannot be",
+        "points of a signal, of all its parts together, or rays that a step sees, drawn anew at each; all if empty, "
+        "which rays cannot be",
         ge=1,
     )
     schedule: Schedule = setting("constant", "learning rate over the steps, as in training loops")
     warmup: float = setting(0.05, "share of the steps before a schedule's peak", gt=0.0, lt=1.0)
+    evaluate: int = setting(
+        0,
+        "how often PSNR is computed on the way and logged against steps and seconds, the last time at the end; changes "
+        "neither results nor costs",
+        ge=0,
+        stage="score",
+    )
+    evaluate_points: int = setting(
+        2**19, "of a larger part of a signal so many fixed points are looked at, for an estimate", ge=1, stage="score"
+    )
     jitter: bool = setting(True, "rays: move the samples at random within their bins, anew at each step")
     foreground_steps: int = setting(
         0, "rays: so many steps at first take half of their rays from pixels that differ from the background", ge=0
