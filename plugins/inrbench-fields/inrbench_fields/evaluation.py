@@ -76,23 +76,22 @@ def _chosen(num_points: int, most: int, name: str, run: Run) -> Array:
 
 @torch.no_grad()
 def measured(field: Field, arrays: Mapping[str, Tensor], looks: Sequence[Look]) -> dict[str, float]:
-    """``psnr_db`` and that of each named part, the mean over signals; ``psnr_estimate_db`` where not all is looked at.
+    """``psnr_db``, the mean over signals; where they have several parts, ``psnr_<part>_db`` of each too.
 
-    The error of a signal is the mean over all values of all its parts, as where it is scored.
+    The error of a signal is the mean over all values of all its parts, as where it is scored. Where some points are not
+    looked at, it is ``psnr_estimate_db`` or ``psnr_<part>_estimate_db``.
     """
     errors = [_squared_error(field, arrays, look) for look in looks]
-    sizes = np.array([look.num_points * len(range(*look.channels.indices(2**31))) for look in looks], dtype=np.float64)
-    sizes = np.ones(1) if len(looks) == 1 else sizes
-    whole = np.average(np.stack(errors), axis=0, weights=sizes)
-    found = {_name(looks): float(psnr_db(whole).mean())}
-    for look, error in zip(looks, errors, strict=True):
-        if look.name:
-            found[f"{_name([look])}_{look.name}"] = float(psnr_db(error).mean())
-    return found
+    if len(looks) == 1:
+        return {_name(looks): float(psnr_db(errors[0]).mean())}
+    sizes = [look.num_points * (look.channels.stop - look.channels.start) for look in looks]
+    whole = np.average(np.stack(errors), axis=0, weights=np.asarray(sizes, dtype=np.float64))
+    of_parts = {_name([look], f"{look.name}_"): error for look, error in zip(looks, errors, strict=True)}
+    return {name: float(psnr_db(error).mean()) for name, error in {_name(looks): whole, **of_parts}.items()}
 
 
-def _name(looks: Sequence[Look]) -> str:
-    return "psnr_estimate_db" if any(look.is_estimate for look in looks) else "psnr_db"
+def _name(looks: Sequence[Look], part: str = "") -> str:
+    return f"psnr_{part}estimate_db" if any(look.is_estimate for look in looks) else f"psnr_{part}db"
 
 
 def _squared_error(field: Field, arrays: Mapping[str, Tensor], look: Look) -> Float[Array, " signals"]:
