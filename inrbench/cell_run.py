@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -20,10 +21,12 @@ from inrbench.errors import BadData, Interrupted
 from inrbench.progress import Progress
 from inrbench.representations import Arrays
 
-__all__ = ["CellRun", "stop_on_signals"]
+__all__ = ["CellRun", "logged", "on_curve", "stop_on_signals"]
 
 log = logging.getLogger("inrbench")
 CHECKPOINT = ".checkpoint.safetensors"
+#: Points of a log that a record keeps at most, beside its evaluations.
+LOGGED_POINTS = 50
 #: The stage that a clock belongs to; every other clock is of the stage "score".
 STAGE_OF_CLOCK = {"train": "train", "fit_train": "fit", "read_train": "read"}
 #: Called as ``on_log(stage, loop, step, values)`` for each logged step.
@@ -61,6 +64,7 @@ class CellRun:
         self.stage = self.loop = ""
         self.seconds: dict[str, float] = {}
         self.resumed_s = 0.0  # seconds that a resumed loop had taken before its checkpoint
+        self.loop_start = time.perf_counter()  # of the latest loop; moved on by what is not counted of it
         self.history: list[dict[str, float]] = []
 
     def rng(self, *purpose: object) -> np.random.Generator:
@@ -76,8 +80,22 @@ class CellRun:
             yield
         finally:
             self.stage = outer
-            elapsed = time.perf_counter() - start + self.seconds.pop("resumed", 0.0)
+            aside = self.seconds.pop("aside", 0.0)
+            elapsed = time.perf_counter() - start + self.seconds.pop("resumed", 0.0) - aside
             self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+            if aside:
+                self.seconds["evaluate"] = self.seconds.get("evaluate", 0.0) + aside
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[float]:
+        """Within the block all clocks stand still but that of evaluations; yields the loop's seconds until now."""
+        start = time.perf_counter()
+        try:
+            yield self.resumed_s + start - self.loop_start
+        finally:
+            spent = time.perf_counter() - start
+            self.loop_start += spent
+            self.seconds["aside"] = self.seconds.get("aside", 0.0) + spent
 
     @contextlib.contextmanager
     def checkpoints_in(self, folder: Path | None, prefix: str = "") -> Iterator[None]:
@@ -103,8 +121,9 @@ class CellRun:
         """Yield 0 .. total - 1; checkpoint ``state()`` now and then, and go on behind the last checkpoint."""
         path = None if self.folder is None else self.folder / f"{self.prefix}{name.replace(' ', '-')}{CHECKPOINT}"
         self.resumed_s = 0.0
+        before = len(self.history)
         first = self._restored(path, total, restore)
-        start = saved = time.perf_counter()
+        self.loop_start = saved = time.perf_counter()
         self.seconds["resumed"] = self.seconds.get("resumed", 0.0) + self.resumed_s
         kept = False
         with self.progress.task(name, total, done=first) as task, self._within(f"{self.prefix}{name}"):
@@ -113,7 +132,9 @@ class CellRun:
                 task.advance()
                 now = time.perf_counter()
                 if path is not None and (self.stop.is_set() or now - saved > self.checkpoint_every_s):
-                    meta = {"step": str(step + 1), "total": str(total), "seconds": str(self.resumed_s + now - start)}
+                    meta = {"step": str(step + 1), "total": str(total)}
+                    meta["seconds"] = str(self.resumed_s + now - self.loop_start)
+                    meta["curve"] = json.dumps([point for point in self.history[before:] if on_curve(point)])
                     kept = self._checkpoint(path, state(), meta)
                     saved = time.perf_counter()
                 if self.stop.is_set():
@@ -148,6 +169,7 @@ class CellRun:
         if metadata.get("total") != str(total):
             return 0
         restore(arrays)
+        self.history += json.loads(metadata.get("curve", "[]"))
         self.resumed_s = float(metadata.get("seconds", "0"))
         self.progress.say(f"  going on behind step {metadata['step']} of {total}")
         return int(metadata["step"])
@@ -158,6 +180,18 @@ class CellRun:
         self.progress.note(**values)
         if self.on_log is not None:
             self.on_log(self.stage, self.loop, step, values)
+
+
+def on_curve(point: Mapping[str, float]) -> bool:
+    """Whether a logged point is an evaluation of a fit: one of the few points of a curve over steps and seconds."""
+    return "fit_s" in point
+
+
+def logged(history: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """What a record keeps of a history: all evaluations, and some of the other points, evenly."""
+    plain = [i for i, point in enumerate(history) if not on_curve(point)]
+    kept = {*plain[:: max(1, -(-len(plain) // LOGGED_POINTS))]}
+    return [point for i, point in enumerate(history) if i in kept or on_curve(point)]
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ analysis Analysis     ``(settings)``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -68,7 +69,17 @@ class Run(Protocol):
         ...
 
     def log(self, step: int, **values: float) -> None:
-        """Note values of one step (loss, PSNR in dB, ranges)."""
+        """Note values of one step (loss, PSNR in dB, ranges).
+
+        With ``fit_s``, what `evaluating` yields, they are a point of the fit's curve over steps and seconds.
+        """
+        ...
+
+    def evaluating(self) -> AbstractContextManager[float]:
+        """Within the block no clock of the work runs: for looking at how good a fit is.
+
+        Yields the seconds of the loop so far without such looks, those before it was resumed included.
+        """
         ...
 
 

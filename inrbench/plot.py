@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from inrbench.errors import InrbenchError, UnknownName, UsageError, nearest
+from inrbench import drawing
+from inrbench.errors import UnknownName, UsageError, nearest
 from inrbench.published import SCALES
 from inrbench.rows import Record, Row, row_of, told_apart
 from inrbench.trees import flatten
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Line", "Panel", "Plot", "Point", "draw", "plot_of"]
+__all__ = ["Line", "Panel", "Plot", "Point", "axis_of", "draw", "plot_of"]
 
 AXES = {
     "accuracy": "accuracy, %",
@@ -42,11 +43,6 @@ PANELS = ("accuracy", "psnr_db", "iou", "fid", "frechet_classifier", "frechet_la
 PARTS_NAMES = ("inr.name", "fitter.name", "reader.name")
 #: Settings that a line's name, or an error, tells at most.
 NAMED_SETTINGS = 6
-COLOURS = 10  # of matplotlib's default cycle, C0 to C9
-MARKERS = "osD^v"
-PANEL_INCHES = (6.0, 4.0)
-LEGEND_INCHES = 0.25  # a line of it
-DPI = 150
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,7 @@ class Panel:
     @property
     def axis(self) -> str:
         """The metric with its unit."""
-        unit = ", dB" if self.metric.endswith("_db") else ""
-        return AXES.get(self.metric, self.metric.removesuffix("_db").replace("_", " ") + unit)
+        return axis_of(self.metric)
 
 
 @dataclass(frozen=True)
@@ -95,6 +90,12 @@ class Plot:
     def numeric(self) -> bool:
         """Whether the values lie on an axis of numbers; else they are categories."""
         return all(_is_number(value) for value in self.values)
+
+
+def axis_of(metric: str) -> str:
+    """What an axis says of a metric, with its unit."""
+    unit = ", dB" if metric.endswith("_db") else ""
+    return AXES.get(metric, metric.removesuffix("_db").replace("_", " ") + unit)
 
 
 def plot_of(records: Iterable[Record], against: str, metrics: Sequence[str] = ()) -> Plot:
@@ -140,27 +141,12 @@ def draw(plot: Plot, out: Path, *, log: bool = False) -> Path:
     """
     if log and not plot.numeric:
         raise UsageError(f"--log needs numbers; {plot.setting} has {', '.join(map(_shown, plot.values))}")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(line.name for panel in plot.panels for line in panel.lines))
-    width, height = PANEL_INCHES
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
-        size = (width * len(plot.panels), height + LEGEND_INCHES * (len(names) + bool(plot.tables)))
-        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        for panel, axes in zip(plot.panels, figure.subplots(1, len(plot.panels), squeeze=False)[0], strict=True):
+    with drawing.panels(out, 1, len(plot.panels), len(names) + bool(plot.tables)) as (figure, (row,)):
+        for panel, axes in zip(plot.panels, row, strict=True):
             _draw_panel(axes, plot, panel, names)
             _scale(axes, plot, log)
         _legend(figure, plot)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with out.open("wb") as file:
-                figure.savefig(file, format="png", metadata={"Software": None})  # no version: equal bytes
-        except OSError as error:
-            raise InrbenchError(f"cannot write the plot {out}: {error.strerror or error}") from error
     return out
 
 
@@ -249,7 +235,7 @@ def _shown(value: Any) -> str:
 
 def _draw_panel(axes: Axes, plot: Plot, panel: Panel, names: Sequence[str]) -> None:
     for line in panel.lines:
-        style = _style(names.index(line.name))
+        style = drawing.style(names.index(line.name))
         where = [point.x if plot.numeric else plot.values.index(point.x) for point in line.points]
         half = [0.0 if math.isnan(point.half_interval) else point.half_interval for point in line.points]
         means = [point.mean for point in line.points]
@@ -282,24 +268,15 @@ def _scale(axes: Axes, plot: Plot, log: bool) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _style(number: int) -> dict[str, Any]:
-    return {"color": f"C{number % COLOURS}", "marker": MARKERS[number % len(MARKERS)]}
-
-
 def _joined(plot: Plot) -> Literal["-", "none"]:
     """Nothing lies between categories."""
     return "-" if plot.numeric else "none"
 
 
 def _legend(figure: Figure, plot: Plot) -> None:
-    from matplotlib.lines import Line2D
-
-    names = list(dict.fromkeys(line.name for panel in plot.panels for line in panel.lines))
-    handles = [
-        Line2D([], [], label=name, linestyle=_joined(plot), **_style(number)) for number, name in enumerate(names)
-    ]
+    names = dict.fromkeys(line.name for panel in plot.panels for line in panel.lines)
+    styles = {name: {"linestyle": _joined(plot), **drawing.style(number)} for number, name in enumerate(names)}
     if plot.tables:
-        label = f"open: published ({', '.join(plot.tables)})"
-        style: dict[str, Any] = {"color": "grey", "linestyle": "none", "markerfacecolor": "none"}
-        handles.append(Line2D([], [], marker="o", markersize=9, label=label, **style))
-    figure.legend(handles=handles, loc="outside lower center", frameon=False)
+        open_marker = {"color": "grey", "linestyle": "none", "markerfacecolor": "none", "marker": "o", "markersize": 9}
+        styles[f"open: published ({', '.join(plot.tables)})"] = open_marker
+    drawing.legend(figure, styles)

@@ -9,7 +9,7 @@ from typing import Protocol
 from inrbench.domains import Array
 from inrbench.interfaces import Run
 
-__all__ = ["Scheduled", "batches", "cosine", "inverse_sqrt", "one_cycle", "schedule", "tenth"]
+__all__ = ["Scheduled", "batches", "cosine", "evaluations", "inverse_sqrt", "one_cycle", "schedule", "tenth"]
 
 
 class Scheduled(Protocol):
@@ -72,6 +72,14 @@ def inverse_sqrt(step: int, total: int, warmup: float) -> float:
 def tenth(step: int, total: int) -> float:
     """1, and a tenth of it for the last 20 % of the steps (Trans-INR's public code, arXiv 2208.02801)."""
     return 1.0 if 5 * step < 4 * total else 0.1
+
+
+def evaluations(total: int, count: int) -> frozenset[int]:
+    """After how many of ``total`` steps a fit is looked at: ``count`` numbers, evenly spaced in their square roots.
+
+    A curve is steep at first and flat at last, so its points lie dense at first; the last of them is the end.
+    """
+    return frozenset(max(1, round(total * (k / count) ** 2)) for k in range(1, count + 1) if total)
 
 
 def _cosine(start: float, end: float, done: float) -> float:

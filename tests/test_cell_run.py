@@ -14,7 +14,7 @@ import pytest
 
 from inrbench import draws
 from inrbench.arrays import load_arrays, save_arrays
-from inrbench.cell_run import CHECKPOINT, CellRun, stop_on_signals
+from inrbench.cell_run import CHECKPOINT, CellRun, logged, stop_on_signals
 from inrbench.errors import Interrupted
 from inrbench.representations import Arrays
 
@@ -174,6 +174,94 @@ def test_a_loop_stopped_twice_counts_all_its_seconds(tmp_path: Path) -> None:
     save_arrays(tmp_path / f"train{CHECKPOINT}", {"sum": np.array([6])}, meta)
     stopped(tmp_path, at=6)
     assert 1000.0 <= float(load_arrays(tmp_path / f"train{CHECKPOINT}")[1]["seconds"]) < 1001.0
+
+
+# ------------------------------------------------------------------ evaluations
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock)
+    return clock
+
+
+def evaluated(run: CellRun, clock: Clock, stop_at: int | None = None) -> None:
+    """A loop of 6 steps of a second each, with a look of 10 seconds at the end of every second step."""
+    for step in Counter().walk(run, 6, stop_at, "fit"):
+        clock.now += 1.0
+        if step % 2:
+            with run.evaluating() as fit_s:
+                clock.now += 10.0
+            run.log(step + 1, psnr_db=float(step), fit_s=fit_s)
+        else:
+            run.log(step, loss=1.0)
+
+
+def curve_of(run: CellRun) -> list[tuple[float, float, float]]:
+    return [(point["step"], point["psnr_db"], point["fit_s"]) for point in run.history if "fit_s" in point]
+
+
+CURVE = [(2.0, 1.0, 2.0), (4.0, 3.0, 4.0), (6.0, 5.0, 6.0)]
+
+
+def test_an_evaluation_counts_on_a_clock_of_its_own(clock: Clock) -> None:
+    run = CellRun(0)
+    with run.clock("fit"):
+        clock.now += 0.5
+        evaluated(run, clock)
+        evaluated(run, clock)  # of another shard
+    with run.clock("query"):
+        clock.now += 2.0
+    assert run.seconds == {"fit": 12.5, "evaluate": 60.0, "query": 2.0}
+    assert curve_of(run) == CURVE + CURVE
+
+
+def test_a_resumed_loop_has_the_whole_curve_and_its_seconds(tmp_path: Path, clock: Clock) -> None:
+    first, second = CellRun(0), CellRun(0)
+    with pytest.raises(Interrupted), first.clock("fit"), first.checkpoints_in(tmp_path):
+        evaluated(first, clock, stop_at=3)
+    assert float(load_arrays(tmp_path / f"fit{CHECKPOINT}")[1]["seconds"]) == 4.0
+    clock.now += 1000.0
+    told: list[int] = []
+    second.on_log = lambda stage, loop, step, values: told.append(step)
+    with second.clock("fit"), second.checkpoints_in(tmp_path):
+        evaluated(second, clock)
+    assert curve_of(second) == CURVE
+    assert told == [4, 6]  # what was logged before was told before
+    assert second.seconds == {"fit": 6.0, "evaluate": 10.0}
+
+
+def test_an_evaluation_that_fails_counts_too(clock: Clock) -> None:
+    run = CellRun(0)
+
+    def fail() -> None:
+        with run.clock("fit"), run.evaluating():
+            clock.now += 3.0
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
+    assert run.seconds == {"fit": 0.0, "evaluate": 3.0}
+
+
+def test_a_record_keeps_all_evaluations_and_some_of_the_rest() -> None:
+    plain = [{"step": float(step), "loss": 1.0} for step in range(1000)]
+    curve = [{"step": float(step), "psnr_db": 1.0, "fit_s": 0.1} for step in range(70)]
+    kept = logged([*plain[:7], *curve[:40], *plain[7:], *curve[40:]])
+    assert [point for point in kept if "fit_s" in point] == curve
+    assert [point for point in kept if "loss" in point] == plain[::20]
+    assert kept[1:3] == curve[:2]  # in the order in which they came
+    assert logged(plain[:50]) == plain[:50]
 
 
 # ------------------------------------------------------------------ draws, logs, signals

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inrbench.cell_run import CellRun
-from inrbench.schedules import batches, cosine, inverse_sqrt, one_cycle, schedule, tenth
+from inrbench.schedules import batches, cosine, evaluations, inverse_sqrt, one_cycle, schedule, tenth
 from inrbench.settings import TrainingSettings
 
 
@@ -120,3 +120,12 @@ def test_a_batch_is_keyed_by_seed_and_step_alone() -> None:
     one = batches(20, 4, CellRun(0))
     assert [one(step).tolist() for step in reversed(range(15))] == forward[::-1]
     assert [batches(20, 4, CellRun(1))(step).tolist() for step in range(15)] != forward
+
+
+def test_a_fit_is_looked_at_often_at_first_and_at_its_end() -> None:
+    assert sorted(evaluations(1000, 5)) == [40, 160, 360, 640, 1000]
+    assert sorted(evaluations(3, 10)) == [1, 2, 3]  # no step twice, and none before the first
+    assert evaluations(1000, 0) == evaluations(0, 5) == frozenset()
+    steps = sorted(evaluations(20_000, 40))
+    assert len(steps) == 40
+    assert all(b - a <= d - c for (a, b), (c, d) in itertools.pairwise(itertools.pairwise(steps)))

@@ -18,7 +18,7 @@ from inrbench import memory
 from inrbench.artefacts.opened import RENDERED, Artefact
 from inrbench.artefacts.reading import read_rows
 from inrbench.backends import engine
-from inrbench.cell_run import CellRun, stop_on_signals
+from inrbench.cell_run import CellRun, logged, stop_on_signals
 from inrbench.errors import (
     BadSetting,
     InrbenchError,
@@ -43,7 +43,6 @@ from inrbench.trees import merge
 
 __all__ = ["Reading", "plan_reading", "reader_settings", "run_readings"]
 
-LOGGED_POINTS = 50
 STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
 
 
@@ -258,7 +257,7 @@ def _run(
     device_peak = used.peak_memory_bytes(one.device)
     document["costs"]["peak_memory_bytes"] = memory.peak_bytes() if device_peak is None else device_peak
     document["finished"] = now()
-    document["log"] = run.history[:: max(1, -(-len(run.history) // LOGGED_POINTS))]
+    document["log"] = logged(run.history)
     tracking.tell()
     document = read_record(write_record(records, document, vectors))
     hooks.notify("inrbench_cell_finished", record=document)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from inrbench import memory
 from inrbench.backends import engine_of
-from inrbench.cell_run import CellRun
+from inrbench.cell_run import CellRun, logged
 from inrbench.errors import InrbenchError, Interrupted, OutOfMemory, RecordError
 from inrbench.execution.apart import built_apart, needs_apart
 from inrbench.facts import facts_of
@@ -34,7 +34,6 @@ __all__ = ["CRASH", "TAIL_LINES", "TIMEOUT", "described", "died", "run_one", "ta
 
 #: Statuses of cells whose process did not end by itself as it should.
 CRASH, TIMEOUT = "crash", "timeout"
-LOGGED_POINTS = 50
 TAIL_LINES, TAIL_BYTES = 40, 2**14
 STARTED = ("cell", "key", "method", "dataset", "profile", "seed", "settings")
 
@@ -97,8 +96,7 @@ def run_one(
     document["costs"]["total_s"] = max(time.perf_counter() - start, sum(run.seconds.values()))
     document["costs"]["peak_memory_bytes"] = engine.peak_memory_bytes(one.device) or memory.peak_bytes() + apart_bytes
     document["finished"] = now()
-    every = max(1, -(-len(run.history) // LOGGED_POINTS))
-    document["log"] = run.history[::every]
+    document["log"] = logged(run.history)
     tracking.tell()
     if document["status"] != "ok":
         document["attempt"] = _attempt(options.records, document)

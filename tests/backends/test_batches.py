@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inrbench import draws
-from inrbench.backends.torch.batches import foreground, stored_shards
+from inrbench.backends.torch.batches import foreground, stored_parts, stored_shards
 from inrbench.domains import Array, Grid, Points, Rays
 from inrbench.errors import Refused
 from inrbench.signals import GridSignals, Part
@@ -65,6 +65,31 @@ def test_signals_that_share_nothing_come_one_by_one() -> None:
     assert shards[2].values(np.array([[2, 0]])).tolist() == [[[2.0], [0.0]]]
     with pytest.raises(Refused, match="takes signals of one part; signal 10 has 2"):
         list(stored_shards(Listed((parts[0], parts[1])), 16, "cpu"))  # type: ignore[arg-type]
+
+
+def test_parts_are_gathered_on_channels_of_their_own() -> None:
+    """A film of 2 frames of 1 x 2 pixels and its 3 samples of sound, which lie at x = y = 0."""
+    film = np.arange(0, 120, 10, dtype=np.uint8).reshape(2, 1, 2, 3)
+    sound = np.array([[-200, 100], [0, 50], [200, -100]], dtype=np.int16)
+    line = Grid(((3, -1.0, 1.0), (1, -1.0, 1.0), (1, -1.0, 1.0)))
+    parts = (
+        Part(Grid.of(2, 1, 2), film, slice(0, 3), (1 / 255, 0.0), "video"),
+        Part(line, sound.reshape(3, 1, 1, 2), slice(3, 5), (0.5 / 200, 0.5), "audio"),
+    )
+    (signal,) = stored_parts(Listed(parts), 5, "cpu")  # type: ignore[arg-type]
+    assert (signal.num_points, list(signal.ids)) == (7, [10])
+    assert [part.name for part in signal.parts] == ["video", "audio"]
+    assert all(np.shares_memory(one.stored, given) for one, given in zip(signal.parts, (film, sound), strict=True))
+    coords, values, weights = signal.gathered(np.array([6, 0, 4, 3]))
+    third = np.float32(2 / 3)
+    assert coords.tolist() == [[-0.5, 0, -0.5], [0.5, 0, 0.5], [third, 0, 0], [-third, 0, 0]]
+    expected = [[0, 10, 20, 0, 0], [90, 100, 110, 0, 0], [0, 0, 0, 1, 0.25], [0, 0, 0, 0, 0.75]]
+    scaled = np.array(expected) / np.array([[255], [255], [1], [1]])
+    np.testing.assert_allclose(values[0].numpy(), scaled, rtol=0, atol=1e-7)
+    assert weights[0].tolist() == [[1, 1, 1, 0, 0]] * 2 + [[0, 0, 0, 1, 1]] * 2
+    coords, values, weights = signal.gathered(np.array([5]))  # nothing of one of them
+    assert coords.tolist() == [[0, 0, 0]]
+    assert values[0].tolist() == [[0, 0, 0, 0.5, 0.625]]
 
 
 def test_a_huge_signal_is_never_copied_nor_converted(tmp_path: Path) -> None:

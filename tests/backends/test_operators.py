@@ -73,6 +73,15 @@ def test_values_on_a_grid_have_its_shape_and_lie_in_the_unit(kind: type[Linear])
     np.testing.assert_allclose(own.reshape(2, 4, 5, 3).numpy() * 0.5 + 0.25, found.numpy(), rtol=0, atol=1e-6)
 
 
+def test_places_of_a_grid_are_its_cells_and_cost_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    for grid in (GRID, Grid(((308_207, -1.0, 1.0),)), Grid(((7, 0.25, 0.5), (1, -1.0, 1.0)))):
+        index = draws.generator(0, "places").integers(0, grid.num_points, (3, 5))
+        whole = coords_of(grid, "cpu")
+        monkeypatch.setattr(Grid, "coords", None)
+        assert torch.equal(coords_at(grid, index, "cpu"), whole[torch.as_tensor(index)])
+        monkeypatch.undo()
+
+
 def test_values_at_free_points() -> None:
     points = Points(draws.generator(0, "points").uniform(-1.0, 1.0, (7, 2)).astype(np.float32))
     found = observe(Linear(), ARRAYS, points, "cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -85,9 +86,32 @@ def test_what_a_plot_leaves_out_is_said() -> None:
     assert result.stderr == "left out, since no other record equals them in all but fitter.steps: 1\n"
 
 
+def test_curves_are_drawn_against_steps_and_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluated(*given: Any) -> Outcome:
+        for k in (1, 2):
+            given[4].log(k, psnr_db=10.0 + k, fit_s=0.1 * k)
+        return Outcome({"psnr_db": 20.0}, {"train_s": 1.0, "adapted_values": 10.0})
+
+    monkeypatch.setattr("inrbench.execution.cell.run_cell", evaluated)
+    invoke("run", "siren+digits", "--profile", "smoke", "--set", "inr.width=9", "--threads", "1", "--in-process")
+    result = invoke("plot", "--against", "step", "--against", "fit_s", "--log")
+    assert (result.exit_code, result.stdout) == (0, "step-fit_s.png\n"), result.output
+    assert result.stderr == "left out, since they hold no curve: 2\n"
+    assert Path("step-fit_s.png").read_bytes().startswith(b"\x89PNG")
+    result = invoke("plot", "--against", "fit_s", "--metric", "psnr")
+    assert result.stderr == "error: no curve holds a metric 'psnr'; did you mean 'psnr_db'? known: psnr_db\n"
+    result = invoke("plot", "--against", "fit_s", "--against", "fitter.steps")
+    assert result.stderr.startswith("error: curves are drawn against step and fit_s, not together with 'fitter.steps'")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--against", "step"], "no record holds a curve; a fit that is run with --set fitter.evaluate=30 logs one"),
+        (
+            ["--against", "fitter.steps", "--against", "inr.width"],
+            "--against takes one setting, or step and fit_s; given: fitter.steps, inr.width",
+        ),
         (["--against", "fitter.step"], "no record holds a setting 'fitter.step'; did you mean 'fitter.steps'? known: "),
         (["--against", "inr.width"], "inr.width has one value in all records, "),
         (["--against", "fitter.steps", "--metric", "psnr"], "no record holds a metric 'psnr'; did you mean 'psnr_db'?"),

@@ -80,8 +80,11 @@ def coords_at(domain: Grid | Points, index: Array, device: str) -> Float[Tensor,
     if isinstance(domain, Points):
         return torch.as_tensor(domain.coords[index], dtype=torch.float32).to(device)
     places = np.unravel_index(index, domain.shape)
-    centres = [line[place] for line, place in zip(_centres(domain), places, strict=True)]
-    return torch.as_tensor(np.stack(centres, axis=-1)).to(device)
+    # cell by cell: a long axis has many that nobody asks for
+    centres = [
+        low + (place + 0.5) * (high - low) / n for place, (n, low, high) in zip(places, domain.axes, strict=True)
+    ]
+    return torch.as_tensor(np.stack(centres, axis=-1).astype(np.float32)).to(device)
 
 
 def rays_of(domain: Rays, device: str) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays 3"]]:
@@ -90,13 +93,9 @@ def rays_of(domain: Rays, device: str) -> tuple[Float[Tensor, "rays 3"], Float[T
     return torch.tensor(origins).reshape(-1, 3).to(device), torch.tensor(directions).reshape(-1, 3).to(device)
 
 
-def _centres(grid: Grid) -> list[Array]:
-    """The cell centres along each axis."""
-    return [Grid((axis,)).coords()[:, 0] for axis in grid.axes]
-
-
 def _lines(grid: Grid, device: str) -> list[Tensor]:
-    return [torch.as_tensor(line).to(device) for line in _centres(grid)]
+    """The cell centres along each axis."""
+    return [torch.as_tensor(Grid((axis,)).coords()[:, 0]).to(device) for axis in grid.axes]
 
 
 def _chunks(domain: Grid | Points, device: str) -> Iterator[Tensor]:

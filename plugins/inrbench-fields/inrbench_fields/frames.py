@@ -1,11 +1,22 @@
-"""Where a SIREN's coordinates lie and what its output means: the same for both frameworks."""
+"""Where a field's coordinates lie and what its output means: the same for both frameworks."""
 
 from __future__ import annotations
+
+from typing import Literal, Protocol
 
 from inrbench.signals import PartSpec
 from inrbench_fields.settings import SirenSettings
 
 __all__ = ["coordinate_counts", "frame", "to_unit"]
+
+
+class Ranged(Protocol):
+    """Settings that say what the output's range is."""
+
+    @property
+    def values(self) -> Literal["unit", "centred", "symmetric"]:
+        """Its name."""
+        ...
 
 
 def coordinate_counts(settings: SirenSettings, part: PartSpec) -> tuple[int, ...] | None:
@@ -15,15 +26,21 @@ def coordinate_counts(settings: SirenSettings, part: PartSpec) -> tuple[int, ...
 
 def frame(settings: SirenSettings, part: PartSpec) -> list[tuple[float, float]] | None:
     """(a, b) for each axis: a centre x in [-1, 1] lies at a x + b. None: every centre lies where it is."""
-    counts = coordinate_counts(settings, part)
+    counts, time = coordinate_counts(settings, part), settings.time_scale
     if settings.coordinates == "unit-corners":
-        if counts is None:
-            return [(0.5, 0.5)] * part.coord_dim
-        return [(0.5, 0.5 - 0.5 / n) for n in counts]  # the centre of cell i is (2 i + 1) / n - 1
-    return None if counts is None else [(n / max(1, n - 1), 0.0) for n in counts]
+        half = [0.0] * part.coord_dim if counts is None else [0.5 / n for n in counts]
+        lines = [(0.5, 0.5 - shift) for shift in half]  # the centre of cell i of n is (2 i + 1) / n - 1
+    elif counts is not None:
+        lines = [(n / max(1, n - 1), 0.0) for n in counts]
+    elif time != 1.0:
+        lines = [(1.0, 0.0)] * part.coord_dim
+    else:
+        return None
+    scale, shift = lines[0]
+    return [(scale * time, shift * time), *lines[1:]]
 
 
-def to_unit(settings: SirenSettings, part: PartSpec) -> tuple[float, float]:
+def to_unit(settings: Ranged, part: PartSpec) -> tuple[float, float]:
     """(a, b) of ``a * output + b`` in [0, 1]."""
     if settings.values == "symmetric":
         return 0.5, 0.5

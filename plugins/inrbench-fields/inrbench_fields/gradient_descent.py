@@ -17,8 +17,9 @@ from inrbench.domains import Array, Domain
 from inrbench.errors import BadSetting, NotFinite
 from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
-from inrbench.schedules import schedule
+from inrbench.schedules import evaluations, schedule
 from inrbench.signals import Signals, SignalSpec
+from inrbench_fields.evaluation import Look, looks_of, measured
 from inrbench_fields.objective import Objective, objectives
 from inrbench_fields.settings import GradientDescentSettings
 
@@ -31,12 +32,20 @@ LOG_EVERY = 50
 
 
 class GradientDescent:
-    """Descends each signal's mean squared error, in the field's own output range, over its points or rays."""
+    """Descends each signal's mean squared error, in the field's own output range, over its points or rays.
+
+    Of a signal of several parts each value of each part counts the same.
+    """
 
     def __init__(self, settings: GradientDescentSettings, spec: SignalSpec, inr: Field) -> None:
         if "rays" in spec.domains and settings.batch_points is None:
             raise BadSetting(
                 "setting fitter.batch_points is empty: rays need a number, as --set fitter.batch_points=1024"
+            )
+        if "rays" in spec.domains and settings.evaluate:
+            raise BadSetting(
+                f"setting fitter.evaluate={settings.evaluate}: allowed is 0 for views, which are scored on others than "
+                "a fit sees"
             )
         self.settings, self.spec, self.field = settings, spec, inr
         self.example = inr.init(torch.Generator().manual_seed(0))
@@ -52,7 +61,7 @@ class GradientDescent:
 
     def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
         """Fit ``signals`` shard by shard; a signal's result depends on its id and its values alone."""
-        for number, objective in enumerate(objectives(self.field, self.settings, signals, run)):
+        for number, objective in enumerate(objectives(self.field, self.settings, self.spec, signals, run)):
             arrays = self._descend(objective, f"shard {number}", run)
             yield Representations(self.layout, arrays, objective.ids, np.zeros(len(objective.ids), dtype=np.int64))
 
@@ -66,11 +75,11 @@ class GradientDescent:
     def facts(self) -> FitterFacts:
         """Every parameter of the field is adapted; a step costs a forward and a backward pass (3 forward passes)."""
         count = sum(array.numel() for array in self.example.values())
-        part = self.spec.parts[0]
-        points = int(np.prod(part.shape))
-        if self.settings.batch_points is not None:
-            points = self.settings.batch_points if part.domain == "points" else min(self.settings.batch_points, points)
-        if part.domain == "rays":
+        parts, batch = self.spec.parts, self.settings.batch_points
+        points = sum(int(np.prod(part.shape)) for part in parts)
+        if batch is not None:
+            points = batch if parts[0].domain == "points" else min(batch, points)
+        if parts[0].domain == "rays":
             points *= cast(RadianceField, self.field).num_samples
         forward = self.field.flops(points)
         kind = "independent" if self.settings.initialisation == "independent" else "shared"
@@ -85,7 +94,9 @@ class GradientDescent:
         settings = self.settings
         arrays = self._initial(objective.ids, run)
         kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-        optimiser = kinds[settings.optimiser](list(arrays.values()), lr=settings.lr)
+        optimiser = kinds[settings.optimiser](list(arrays.values()), lr=settings.lr, fused=True)
+        looked_at = evaluations(settings.steps, settings.evaluate)
+        looks = looks_of(objective.stored, settings.evaluate_points, run) if looked_at else []
 
         def state() -> dict[str, np.ndarray]:
             saved = {f"array/{key}": array.detach().cpu().numpy() for key, array in arrays.items()}
@@ -96,7 +107,7 @@ class GradientDescent:
         def restore(saved: Arrays) -> None:
             for path, value in saved.items():
                 moment, _, key = path.partition("/")
-                tensor = torch.as_tensor(np.array(value)).to(run.device if moment != "step" else "cpu")
+                tensor = torch.as_tensor(np.array(value)).to(run.device)
                 if moment == "array":
                     arrays[key].data.copy_(tensor)
                 else:
@@ -111,10 +122,20 @@ class GradientDescent:
             with torch.no_grad():
                 error, gradients = objective.gradients(step, arrays)
             for key, gradient in gradients.items():
-                arrays[key].grad = gradient
+                arrays[key].grad = gradient.contiguous()  # a fused step reads both as they lie in memory
             optimiser.step()
             if settings.batch_points is not None and step % LOG_EVERY == 0:
                 run.log(step, loss=float(error.mean()))
+            if step + 1 in looked_at:
+                self._log_psnr(step + 1, arrays, looks, run)
             if step == settings.steps - 1 and not bool(error.isfinite().all()):
                 raise NotFinite(f"fitting diverged on signal {objective.ids[int(error.isfinite().int().argmin())]}")
         return {key: array.cpu().numpy() for key, array in arrays.items()}
+
+    def _log_psnr(self, done: int, arrays: dict[str, Tensor], looks: Sequence[Look], run: Run) -> None:
+        """A point of the curve: PSNR after ``done`` steps."""
+        if run.device != "cpu":
+            torch.cuda.synchronize(run.device)  # the steps so far count as fitting
+        with run.evaluating() as fit_s:
+            found = measured(self.field, arrays, looks)
+        run.log(done, **found, fit_s=fit_s)

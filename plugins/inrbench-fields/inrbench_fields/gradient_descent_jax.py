@@ -39,6 +39,11 @@ class GradientDescent:
                 f"settings fitter.batch_points={settings.batch_points} and fitter.schedule={settings.schedule}: in JAX "
                 "a step sees all points, at a constant rate; --set fitter.backend=torch has both"
             )
+        if settings.evaluate or len(spec.parts) > 1:
+            raise BadSetting(
+                f"setting fitter.evaluate={settings.evaluate} on signals of {len(spec.parts)} parts: in JAX allowed "
+                "are 0 and one part; --set fitter.backend=torch has both"
+            )
         self.settings, self.spec, self.field = settings, spec, inr
         example = inr.init(np.random.default_rng(0))
         self.structure = jax.tree.structure(example)

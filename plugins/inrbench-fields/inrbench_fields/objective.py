@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from torch import Tensor
 
-from inrbench.backends.torch.batches import StoredSignals, foreground, stored_shards
+from inrbench.backends.torch.batches import StoredParts, StoredSignals, foreground, stored_parts, stored_shards
 from inrbench.backends.torch.draws import torch_generator
 from inrbench.backends.torch.fields import (
     DifferentiatedField,
@@ -24,7 +24,7 @@ from inrbench.backends.torch.rendering import RadianceField
 from inrbench.domains import Array, Grid, Rays
 from inrbench.errors import Refused
 from inrbench.interfaces import Run
-from inrbench.signals import DrawableSignals, Signals
+from inrbench.signals import DrawableSignals, Signals, SignalSpec
 from inrbench_fields.settings import GradientDescentSettings
 
 __all__ = ["Objective", "objectives"]
@@ -40,27 +40,35 @@ class Objective:
 
     ids: Array
     gradients: Gradients
+    stored: StoredSignals | StoredParts | DrawnSignals
 
 
-def objectives(field: Field, settings: GradientDescentSettings, signals: Signals, run: Run) -> Iterator[Objective]:
+def objectives(
+    field: Field, settings: GradientDescentSettings, spec: SignalSpec, signals: Signals, run: Run
+) -> Iterator[Objective]:
     """The errors of ``signals`` shard by shard: at all points that they list, or at `batch_points` anew at each step.
 
-    Draws are keyed by (signal, step). Raises Refused for signals that a step cannot take so.
+    Signals of several parts come one by one; a draw is of the points of all parts together. Draws are keyed by
+    (signal, step). Raises Refused for signals that a step cannot take so.
     """
+    if len(spec.parts) > 1:
+        for parts in stored_parts(signals, spec.channels, run.device):
+            yield Objective(parts.ids, _points_of_parts(field, settings.batch_points, parts, run), parts)
+        return
     if signals.stacked() is None and isinstance(signals, DrawableSignals):
         drawn = DrawnSignals(signals, run.device, lambda one: run.rng("points", one))
         for first in range(0, len(signals), settings.shard):
             shard = drawn.part(first, min(first + settings.shard, len(signals)))
-            yield Objective(shard.ids, _fresh_points(field, settings, shard, run))
+            yield Objective(shard.ids, _fresh_points(field, settings, shard, run), shard)
         return
     for stored in stored_shards(signals, settings.shard, run.device):
         count = settings.batch_points
         if isinstance(stored.domain, Rays):
-            yield Objective(stored.ids, _rays(cast(RadianceField, field), settings, stored, run))
+            yield Objective(stored.ids, _rays(cast(RadianceField, field), settings, stored, run), stored)
         elif count is None or count >= stored.num_points:
-            yield Objective(stored.ids, _all_points(field, stored))
+            yield Objective(stored.ids, _all_points(field, stored), stored)
         else:
-            yield Objective(stored.ids, _some_points(field, count, stored, run))
+            yield Objective(stored.ids, _some_points(field, count, stored, run), stored)
 
 
 def _all_points(field: Field, signals: StoredSignals) -> Gradients:
@@ -81,6 +89,22 @@ def _some_points(field: Field, count: int, signals: StoredSignals, run: Run) -> 
         index = np.stack([rng.choice(signals.num_points, count, replace=False, shuffle=False) for rng in rngs])
         target = _target(field, signals.values(index))
         return loss_and_gradient(field, arrays, coords_at(domain, index, signals.device), target, list(arrays))
+
+    return gradients
+
+
+def _points_of_parts(field: Field, count: int | None, signal: StoredParts, run: Run) -> Gradients:
+    """Points of one signal of several parts; what a part does not have does not count."""
+    total, one = signal.num_points, int(signal.ids[0])
+    if count is None or count >= total:
+        coords, values, weight = signal.gathered(np.arange(total))
+        target = _target(field, values)
+        return lambda step, arrays: loss_and_gradient(field, arrays, coords, target, list(arrays), weight=weight)
+
+    def gradients(step: int, arrays: Tensors) -> tuple[Tensor, Tensors]:
+        index = run.rng("points", one, step).choice(total, count, replace=False, shuffle=False)
+        coords, values, weight = signal.gathered(index)
+        return loss_and_gradient(field, arrays, coords, _target(field, values), list(arrays), weight=weight)
 
     return gradients
 

@@ -6,7 +6,20 @@ from typing import Literal
 
 from inrbench.settings import Schedule, Settings, setting
 
-__all__ = ["GradientDescentSettings", "NerfSettings", "ReluFourierSettings", "SirenSettings"]
+__all__ = [
+    "GradientDescentSettings",
+    "NerfSettings",
+    "ReluFourierSettings",
+    "RffNetSettings",
+    "SirenSettings",
+    "SpderSettings",
+]
+
+TIME_SCALE = "multiplies the first coordinate, as it lies in the field; 100 for sound, whose time then spans ±100"
+VALUES = (
+    "the output's range: the data's own unit ([0, 1] for images), the same with 0.5 added to the output (centred), "
+    "or [-1, 1]"
+)
 
 
 class SirenSettings(Settings):
@@ -28,11 +41,28 @@ class SirenSettings(Settings):
         "where cells lie in [-1, 1]; corners: the outermost cells lie at the ends, as linspace(-1, 1); "
         "unit-corners: cell i of n lies at i / n, in [0, 1)",
     )
-    values: Literal["unit", "centred", "symmetric"] = setting(
-        "symmetric",
-        "the output's range: the data's own unit ([0, 1] for images), the same with 0.5 added to the output (centred), "
-        "or [-1, 1]",
+    time_scale: float = setting(1.0, TIME_SCALE, gt=0.0)
+    values: Literal["unit", "centred", "symmetric"] = setting("symmetric", VALUES)
+
+
+class SpderSettings(SirenSettings):
+    """A SIREN whose sines are damped: layers, initialisation and coordinates as a SIREN's, ω = 30 as in the code."""
+
+    damping: Literal["sqrt", "arctan"] = setting(
+        "sqrt", "what multiplies the sine of x: √|x|, or arctan x, as the public code's for sound"
     )
+
+
+class RffNetSettings(Settings):
+    """``depth`` + 2 linear layers: features → width, ``depth`` times width → width, width → channels."""
+
+    width: int = setting(256, "neurons in a ReLU layer", ge=1)
+    depth: int = setting(3, "ReLU layers width → width behind the first", ge=0)
+    rff_dim: int = setting(512, "random Fourier features of a point, cosines and sines together", ge=2, multiple_of=2)
+    sigma: float = setting(20.0, "standard deviation of the frequencies, in turns per unit of a coordinate", gt=0.0)
+    feature_seed: int = setting(0, "seed of the frequencies, which all signals share and none learns", ge=0, lt=2**32)
+    time_scale: float = setting(1.0, TIME_SCALE, gt=0.0)
+    values: Literal["unit", "centred", "symmetric"] = setting("symmetric", VALUES)
 
 
 class ReluFourierSettings(Settings):
@@ -74,11 +104,22 @@ class GradientDescentSettings(Settings):
     shard: int = setting(16, "signals fitted at once; changes speed, not results", ge=1)
     batch_points: int | None = setting(
         None,
-        "points or rays of a signal that a step sees, drawn anew at each; all if empty, which rays cannot be",
+        "points of a signal, of all its parts together, or rays that a step sees, drawn anew at each; all if empty, "
+        "which rays cannot be",
         ge=1,
     )
     schedule: Schedule = setting("constant", "learning rate over the steps, as in training loops")
     warmup: float = setting(0.05, "share of the steps before a schedule's peak", gt=0.0, lt=1.0)
+    evaluate: int = setting(
+        0,
+        "how often PSNR is computed on the way and logged against steps and seconds, the last time at the end; changes "
+        "neither results nor costs",
+        ge=0,
+        stage="score",
+    )
+    evaluate_points: int = setting(
+        2**19, "of a larger part of a signal so many fixed points are looked at, for an estimate", ge=1, stage="score"
+    )
     jitter: bool = setting(True, "rays: move the samples at random within their bins, anew at each step")
     foreground_steps: int = setting(
         0, "rays: so many steps at first take half of their rays from pixels that differ from the background", ge=0

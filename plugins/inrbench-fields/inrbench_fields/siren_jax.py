@@ -96,6 +96,7 @@ class Siren:
             "output_init": settings.output_init,
             "coordinates": settings.coordinates,
             "coordinate_counts": None if self.counts is None else list(self.counts),
+            "time_scale": settings.time_scale,
             "to_unit": list(self.to_unit),
         }
 

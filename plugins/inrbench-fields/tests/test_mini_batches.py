@@ -281,3 +281,5 @@ def test_the_twin_in_jax_refuses_what_it_cannot_do() -> None:
     for settings in ({"batch_points": 8}, {"schedule": "cosine"}):
         with pytest.raises(BadSetting, match="in JAX a step sees all points, at a constant rate"):
             gradient_descent_jax.GradientDescent(GradientDescentSettings(**settings), SPEC, None)  # type: ignore[arg-type]
+    with pytest.raises(BadSetting, match=r"setting fitter\.evaluate=3 on signals of 1 parts: in JAX allowed are 0 and"):
+        gradient_descent_jax.GradientDescent(GradientDescentSettings(evaluate=3), SPEC, None)  # type: ignore[arg-type]

@@ -47,7 +47,10 @@ LEARNED_INIT: dict[str, Any] = {
     "coordinates": "unit-corners",
     "values": "centred",
 }
-CONVENTIONS = pytest.mark.parametrize("settings", [PAPER, MWT, LEARNED_INIT], ids=["paper", "mwt", "learned-init"])
+SOUND: dict[str, Any] = {"omega_0": 7.0, "omega_hidden": 30.0, "coordinates": "corners", "time_scale": 4.0}
+CONVENTIONS = pytest.mark.parametrize(
+    "settings", [PAPER, MWT, LEARNED_INIT, SOUND], ids=["paper", "mwt", "learned-init", "sound"]
+)
 SPEC = SignalSpec((PartSpec("grid", (6, 5), 2, 3),))
 GRID = Grid.of(6, 5)
 
