@@ -57,7 +57,7 @@ def points_in(values: Tensor, chosen: slice, points: slice) -> Tensor:
 
 
 def loss_and_gradient(
-    values: Callable[[Tensors, Tensor], Tensor],
+    add_gradients: Callable[[Tensors, Tensor, Callable[[Tensor], Tensor], Tensors], Tensor],
     work: Work,
     arrays: Tensors,
     dims: Mapping[str, int],
@@ -65,33 +65,28 @@ def loss_and_gradient(
     target: Float[Tensor, "signals points channels"],
     adapted: Sequence[str],
     weight: Float[Tensor, "... points channels"] | None,
-    precision: torch.dtype | None,
 ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
     """(each signal's error, its gradient to the ``adapted`` arrays, which have signals in front).
 
-    ``values`` maps arrays of ``dims`` dimensions and coordinates to outputs; the error is as in
-    `inrbench.backends.torch.fields.DifferentiatedField`.
+    ``add_gradients(arrays, coords, slope, into)`` returns the outputs of a block and adds gradients to the arrays that
+    ``into`` names; ``slope`` maps outputs to the error's gradient to them. Arrays come to it with ``dims`` dimensions,
+    or with the block's signals in front. The error is as in `inrbench.backends.torch.fields.DifferentiatedField`.
     """
-    device = target.device.type
     total = target.new_tensor(float(target[0].numel())) if weight is None else weight.sum((-2, -1))
-    totals = total.expand(len(target))
+    totals = total.expand(len(target))[:, None, None]
     loss = target.new_zeros(len(target))
     gradients = {name: torch.zeros_like(arrays[name], memory_format=torch.contiguous_format) for name in adapted}
     for chosen in work.signals():
-        own = {name: part_of(array, dims[name], chosen).detach() for name, array in arrays.items()}
-        into = [part_of(gradients[name], dims[name], chosen) for name in adapted]
+        own = {name: part_of(array, dims[name], chosen) for name, array in arrays.items()}
+        into = {name: part_of(gradients[name], dims[name], chosen) for name in adapted}
         for points in work.points():
-            with torch.enable_grad(), torch.autocast(device, enabled=False):  # the precision is that which is asked for
-                leaves = [own[name].detach().requires_grad_() for name in adapted]
-                with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
-                    output = values(
-                        {**own, **dict(zip(adapted, leaves, strict=True))}, points_in(coords, chosen, points)
-                    )
-                squares = (output.to(target.dtype) - target[chosen, points]).square()
-                counted = squares if weight is None else squares * points_in(weight, chosen, points)
-                error = counted.sum((1, 2)) / totals[chosen]
-                found = torch.autograd.grad(error.sum(), leaves)
-            loss[chosen] += error.detach()
-            for whole, part in zip(into, found, strict=True):
-                whole += part
+            wanted, share = target[chosen, points], 1.0 / totals[chosen]
+            if weight is not None:
+                share = share * points_in(weight, chosen, points)
+
+            def slope(output: Tensor, wanted: Tensor = wanted, share: Tensor = share) -> Tensor:
+                return 2.0 * share * (output - wanted)
+
+            output = add_gradients(own, points_in(coords, chosen, points), slope, into)
+            loss[chosen] += (share * (output - wanted).square()).sum((1, 2))
     return loss, gradients

@@ -8,7 +8,7 @@ Behind the layers one linear map turns each output token into one value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -23,8 +23,9 @@ from inrbench.domains import Array
 from inrbench.draws import number
 from inrbench.signals import SignalSpec
 from inrbench_neomlp.blocks import Work, loss_and_gradient, part_of, points_in
-from inrbench_neomlp.network import output_tokens
+from inrbench_neomlp.network import Kept, output_tokens
 from inrbench_neomlp.settings import NeoMLPSettings
+from inrbench_neomlp.written import layer_gradients, through_linear
 
 __all__ = ["NeoMLP", "frequencies"]
 
@@ -112,24 +113,10 @@ class NeoMLP:
         rows = []
         for chosen in work.signals():
             own = {name: part_of(array, self.dims[name], chosen) for name, array in arrays.items()}
-            pieces = [self.values(own, points_in(coords, chosen, points)) for points in work.points()]
+            pieces = [self._values(own, points_in(coords, chosen, points)) for points in work.points()]
             rows.append(torch.cat(pieces, dim=1))
         batched = coords.dim() == 3 or any(array.dim() > self.dims[name] for name, array in arrays.items())
         return torch.cat(rows) if batched else rows[0][0]
-
-    def values(
-        self, arrays: Tensors, coords: Float[Tensor, "own points coord_dim"]
-    ) -> Float[Tensor, "signals points channels"]:
-        """As `apply` at once, where none but the latents have signals in front."""
-        placed = coords
-        if self.settings.time_scale != 1.0:
-            placed = torch.cat([coords[..., :1] * self.settings.time_scale, coords[..., 1:]], dim=-1)
-        inputs = linear(self._features(placed), arrays["features.weight"], arrays["features.bias"]) + arrays["input"]
-        hidden, output = (array if array.dim() == 3 else array[None] for array in (arrays["hidden"], arrays["output"]))
-        signals = max(len(hidden), len(output))
-        latents = torch.cat([hidden.expand(signals, -1, -1), output.expand(signals, -1, -1)], dim=1)
-        tokens = output_tokens(self.settings, arrays, inputs, latents, self.outputs)
-        return linear(tokens, arrays["readout.weight"], arrays["readout.bias"]).squeeze(-1)
 
     def loss_and_gradient(
         self,
@@ -142,20 +129,23 @@ class NeoMLP:
         recompute: bool = False,
         precision: torch.dtype | None = None,
     ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
-        """Each signal's mean squared error and its gradient to the ``adapted`` arrays, some points at a time.
+        """Each signal's mean squared error and its gradient to the ``adapted`` arrays, written out, block by block.
 
-        Where gradients are recorded all points are looked at together; ``recompute`` changes nothing.
+        Where gradients are recorded, and in a lower ``precision``, they are autograd's, at all points together;
+        ``recompute`` changes nothing.
         """
         own = dict(arrays)
         for name in adapted:
             if arrays[name].dim() == self.dims[name]:
                 own[name] = arrays[name].expand(len(target), *arrays[name].shape)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or precision not in (None, target.dtype):
             return autograd_loss_and_gradient(
                 lambda leaves: self.apply(leaves, coords), own, target, adapted, weight=weight, precision=precision
             )
-        work = self._work(own, target)
-        return loss_and_gradient(self.values, work, own, self.dims, coords, target, adapted, weight, precision)
+        with torch.autocast(target.device.type, enabled=False):  # the precision is that which is asked for
+            return loss_and_gradient(
+                self._add_gradients, self._work(own, target), own, self.dims, coords, target, adapted, weight
+            )
 
     def convention(self) -> Mapping[str, Any]:
         """All that querying the arrays takes, the features' frequencies among it."""
@@ -191,6 +181,8 @@ class NeoMLP:
 
     def _features(self, coords: Tensor) -> Tensor:
         """From [..., inputs] to [..., inputs, features]."""
+        if self.settings.time_scale != 1.0:
+            coords = torch.cat([coords[..., :1] * self.settings.time_scale, coords[..., 1:]], dim=-1)
         if self.frequencies is None:
             return coords[..., None]
         key = (coords.device, coords.dtype)
@@ -207,3 +199,38 @@ class NeoMLP:
         size = GPU_BLOCK_BYTES if example.is_cuda else BLOCK_BYTES
         most = None if torch.is_grad_enabled() else max(1, size // widest)
         return Work(signals, example.shape[-2], most, alone=any(name not in self.latents for name in own))
+
+    def _values(self, arrays: Tensors, coords: Tensor) -> Tensor:
+        """As `apply` at once, of coordinates with signals in front, where no array but the latents may have them."""
+        return self._read(arrays, self._tokens(arrays, self._features(coords)))
+
+    def _tokens(self, arrays: Tensors, features: Tensor, kept: list[Kept] | None = None) -> Tensor:
+        """The output tokens behind the last layer, [signals, points, outputs, D]."""
+        inputs = linear(features, arrays["features.weight"], arrays["features.bias"]) + arrays["input"]
+        hidden, output = (array if array.dim() == 3 else array[None] for array in (arrays["hidden"], arrays["output"]))
+        signals = max(len(hidden), len(output))
+        latents = torch.cat([hidden.expand(signals, -1, -1), output.expand(signals, -1, -1)], dim=1)
+        return output_tokens(self.settings, arrays, inputs, latents, self.outputs, kept)
+
+    def _read(self, arrays: Tensors, tokens: Tensor) -> Tensor:
+        return linear(tokens, arrays["readout.weight"], arrays["readout.bias"]).squeeze(-1)
+
+    def _add_gradients(
+        self, arrays: Tensors, coords: Tensor, slope: Callable[[Tensor], Tensor], into: Tensors
+    ) -> Tensor:
+        """The outputs of a block; the gradients to the arrays that ``into`` names are added there."""
+        kept: list[Kept] = []
+        features = self._features(coords)
+        tokens = self._tokens(arrays, features, kept)
+        output = self._read(arrays, tokens)
+        upstream = slope(output)[..., None]
+        through_linear("readout", upstream, tokens, into)
+        inputs, latents = layer_gradients(self.settings, arrays, kept, upstream * arrays["readout.weight"], into)
+        nodes = torch.split(latents[:, 0], [self.settings.hidden, self.outputs], dim=1)
+        for name, gradient in zip(self.latents, nodes, strict=True):
+            if name in into:
+                into[name].add_(gradient if into[name].dim() == 3 else gradient.sum(0))
+        through_linear("features", inputs, features, into)
+        if "input" in into:
+            into["input"].add_(inputs.sum((0, 1)))
+        return output

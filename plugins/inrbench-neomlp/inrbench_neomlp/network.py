@@ -1,85 +1,90 @@
 """The layers of NeoMLP: from input tokens and latents to output tokens.
 
-A layer is x + attention(x), then x + ffn(x). Three rewrites leave what it computes as it is, up to rounding:
+A layer is x + attention(x), then x + ffn(x). Rewrites leave what it computes as it is, up to rounding:
 
 - before the first layer the hidden and output tokens are the same at all points of a signal, so their queries, keys and
   values are computed once for them all;
 - behind the last layer only the output tokens are read, so its queries, its attention's output map and its feed-forward
   part are computed for these alone;
-- linear attention is (q kᵀ) v or q (kᵀ v), whichever needs fewer multiply-adds: there are often fewer tokens than
-  features in a head.
+- linear attention takes its products in the cheaper order (`inrbench_neomlp.attention`), and its scale is multiplied
+  into the map behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear, relu, silu
 
+from inrbench_neomlp.attention import Attended, attended
 from inrbench_neomlp.settings import NeoMLPSettings
 
-__all__ = ["linear_attention", "output_tokens", "softmax_attention"]
+__all__ = ["Kept", "Tensors", "output_tokens", "scale_of"]
 
+Tensors = Mapping[str, Tensor]
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": gelu, "relu": relu, "silu": silu}
+
+
+class Kept(NamedTuple):
+    """What one layer computed on the way, for its derivative."""
+
+    parts: Sequence[Tensor]  # its tokens; of the first layer inputs [own, points, ...] and latents [own, 1, ...]
+    read: Sequence[Tensor]  # the same as attention reads them, behind a LayerNorm
+    attended: Attended
+    together: Tensor  # the output of all heads [signals, points, tokens, D]
+    tokens: Tensor  # behind the attention
+    read_tokens: Tensor  # the same as the feed-forward part reads them
+    wide: Tensor  # before its activation
+    active: Tensor  # and behind it
+
+
+def scale_of(settings: NeoMLPSettings) -> float:
+    """What the queries or the scores are multiplied by."""
+    return (settings.dim // settings.heads) ** -0.5 if settings.attention_scale == "head-width" else 1.0
 
 
 def output_tokens(
     settings: NeoMLPSettings,
-    arrays: Mapping[str, Tensor],
+    arrays: Tensors,
     inputs: Float[Tensor, "own points inputs dim"],
     latents: Float[Tensor, "signals nodes dim"],
     count: int,
+    kept: list[Kept] | None = None,
 ) -> Float[Tensor, "own_or_signals points {count} dim"]:
-    """The last ``count`` of the tokens behind the last layer; signals may share ``inputs``, which then has one."""
-    dim = settings.dim
-    scale = (dim // settings.heads) ** -0.5 if settings.attention_scale == "head-width" else 1.0
+    """The last ``count`` of the tokens behind the last layer; signals may share ``inputs``, which then has one.
+
+    Each layer appends to ``kept`` what it computed.
+    """
+    dim, heads, scale = settings.dim, settings.heads, scale_of(settings)
     parts: list[Tensor] = [inputs, latents[:, None]]
     for i in range(settings.layers):
-        layer = f"layers.{i}"
+        layer, given = f"layers.{i}", parts
         read = [_normed(settings, arrays, f"{layer}.norm_attention", part) for part in parts]
         maps = arrays[f"{layer}.query_key_value.weight"]
-        key, value = _in_heads(_joined([linear(part, maps[dim:]) for part in read]), settings.heads, 2)
-        if i == settings.layers - 1:
-            parts, read = ([_joined(tokens)[..., -count:, :]] for tokens in (parts, read))
-        (query,) = _in_heads(_joined([linear(part, maps[:dim]) for part in read]), settings.heads, 1)
-        tokens, out = _joined(parts), arrays[f"{layer}.attention.weight"]
-        if settings.attention == "linear":
-            mixed, out = linear_attention(query, key, value), out * scale  # of the queries, but there are more of them
+        if i < settings.layers - 1:
+            query, key, value = _in_heads(_joined([linear(part, maps) for part in read]), heads, 3)
+            tokens = _joined(parts)
         else:
-            mixed = softmax_attention(query, key, value, scale)
-        together = mixed.view(-1, settings.heads, *mixed.shape[1:]).transpose(1, 2).reshape(tokens.shape)
+            key, value = _in_heads(_joined([linear(part, maps[dim:]) for part in read]), heads, 2)
+            tokens, last = (_joined(each)[..., -count:, :] for each in (parts, read))
+            (query,) = _in_heads(linear(last, maps[:dim]), heads, 1)
+        mixed = attended(settings.attention, query, key, value, scale)
+        together = mixed.output.view(-1, heads, *mixed.output.shape[1:]).transpose(1, 2).reshape(tokens.shape)
+        out = arrays[f"{layer}.attention.weight"]
+        if settings.attention == "linear":
+            out = out * scale
         tokens = tokens + linear(together, out, arrays[f"{layer}.attention.bias"])
         read_tokens = _normed(settings, arrays, f"{layer}.norm_ffn", tokens)
         wide = linear(read_tokens, arrays[f"{layer}.ffn_in.weight"], arrays[f"{layer}.ffn_in.bias"])
         active = ACTIVATIONS[settings.activation](wide)
         parts = [tokens + linear(active, arrays[f"{layer}.ffn_out.weight"], arrays[f"{layer}.ffn_out.bias"])]
+        if kept is not None:
+            kept.append(Kept(given, read, mixed, together, tokens, read_tokens, wide, active))
     return parts[0]
-
-
-def linear_attention(
-    query: Float[Tensor, "heads queries features"],
-    key: Float[Tensor, "heads tokens features"],
-    value: Float[Tensor, "heads tokens features"],
-) -> Float[Tensor, "heads queries features"]:
-    """softmax(q, over features) softmax(k, over tokens)ᵀ v (Shen et al., 2021, arXiv 1812.01243), not scaled."""
-    query, key = query.softmax(-1), key.softmax(-2)
-    queries, tokens, features = query.shape[1], *key.shape[1:]
-    if 2 * queries * tokens <= (queries + tokens) * features:
-        return torch.bmm(torch.bmm(query, key.mT), value)
-    return torch.bmm(query, torch.bmm(key.mT, value))
-
-
-def softmax_attention(
-    query: Float[Tensor, "heads queries features"],
-    key: Float[Tensor, "heads tokens features"],
-    value: Float[Tensor, "heads tokens features"],
-    scale: float,
-) -> Float[Tensor, "heads queries features"]:
-    """softmax(scale · q kᵀ, over tokens) v."""
-    return torch.bmm((torch.bmm(query, key.mT) * scale).softmax(-1), value)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -96,7 +101,7 @@ def _in_heads(tokens: Tensor, heads: int, count: int) -> Tensor:
     return apart.permute(2, 0, 3, 1, 4).reshape(count, -1, tokens.shape[-2], apart.shape[-1])
 
 
-def _normed(settings: NeoMLPSettings, arrays: Mapping[str, Tensor], name: str, tokens: Tensor) -> Tensor:
+def _normed(settings: NeoMLPSettings, arrays: Tensors, name: str, tokens: Tensor) -> Tensor:
     if not settings.layer_norm:
         return tokens
     return layer_norm(tokens, tokens.shape[-1:], arrays[f"{name}.weight"], arrays[f"{name}.bias"])

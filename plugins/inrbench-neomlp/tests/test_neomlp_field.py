@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from inrbench_neomlp.attention import linear_attention, softmax_attention
 from inrbench_neomlp.field import NeoMLP, frequencies
-from inrbench_neomlp.network import linear_attention, softmax_attention
 from inrbench_neomlp.recipes import FOR_CLIP
 from inrbench_neomlp.settings import NeoMLPSettings
 from torch import Tensor
@@ -85,7 +85,7 @@ def test_linear_attention_is_its_definition(queries: int, tokens: int, features:
             for j in range(tokens):
                 over_tokens = np.exp(key[head, j].numpy()) / np.exp(key[head].numpy()).sum(axis=0)
                 expected[head, i] += over_features @ over_tokens * value[head, j].numpy()
-    np.testing.assert_allclose(linear_attention(query, key, value).numpy(), expected, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(linear_attention(query, key, value).output.numpy(), expected, rtol=0, atol=1e-14)
 
 
 def test_softmax_attention_is_its_definition() -> None:
@@ -93,7 +93,7 @@ def test_softmax_attention_is_its_definition() -> None:
     query, key, value = (torch.randn(2, count, 5, generator=generator, dtype=torch.float64) for count in (3, 4, 4))
     scores = np.exp(0.7 * np.einsum("hif,hjf->hij", query.numpy(), key.numpy()))
     expected = np.einsum("hij,hjf->hif", scores / scores.sum(axis=2, keepdims=True), value.numpy())
-    np.testing.assert_allclose(softmax_attention(query, key, value, 0.7).numpy(), expected, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(softmax_attention(query, key, value, 0.7).output.numpy(), expected, rtol=0, atol=1e-14)
 
 
 # ------------------------------------------------------------------ symmetry
