@@ -65,15 +65,17 @@ class DifferentiatedField(Field, Protocol):
         target: Float[Tensor, "signals points channels"],
         adapted: Sequence[str],
         *,
+        weight: Float[Tensor, "*signals points channels"] | None = None,
         recompute: bool = False,
         precision: torch.dtype | None = None,
     ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
         """(mean squared error of each signal, its gradient to the ``adapted`` arrays, with the signals in front).
 
-        Adapted arrays may come without signals in front, the same for all, as before the first of many steps. Where
-        gradients are recorded, both results can be differentiated once more with respect to every array, though not
-        to ``coords`` or ``target``. ``recompute`` keeps nothing for that and computes it again; ``precision`` is that
-        of the large products (None: the arrays').
+        With ``weight``, at least 0 and not 0 for the whole of a signal, each error is Σ weight (output - target)² /
+        Σ weight instead of the mean. Adapted arrays may come without signals in front, the same for all, as before the
+        first of many steps. Where gradients are recorded, both results can be differentiated once more with respect to
+        every array, though not to ``coords``, ``target`` or ``weight``. ``recompute`` keeps nothing for that and
+        computes it again; ``precision`` is that of the large products (None: the arrays').
         """
         ...
 
@@ -85,17 +87,22 @@ def loss_and_gradient(
     target: Float[Tensor, "signals points channels"],
     adapted: Sequence[str],
     *,
+    weight: Float[Tensor, "*signals points channels"] | None = None,
     recompute: bool = False,
     precision: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
     """(each signal's mean squared error, its gradient to the ``adapted`` arrays): the field's own way, or autograd's.
 
-    Every signal has its own ``adapted`` arrays; where gradients are recorded both results carry theirs, to all arrays.
+    With ``weight`` the error is Σ weight (output - target)² / Σ weight: what has none, such as the channels of another
+    part of the signal, does not count. Every signal has its own ``adapted`` arrays; where gradients are recorded both
+    results carry theirs, to all arrays.
     """
     if isinstance(field, DifferentiatedField):
-        return field.loss_and_gradient(arrays, coords, target, adapted, recompute=recompute, precision=precision)
+        return field.loss_and_gradient(
+            arrays, coords, target, adapted, weight=weight, recompute=recompute, precision=precision
+        )
     return autograd_loss_and_gradient(
-        lambda leaves: field.apply(leaves, coords), arrays, target, adapted, precision=precision
+        lambda leaves: field.apply(leaves, coords), arrays, target, adapted, weight=weight, precision=precision
     )
 
 
@@ -105,6 +112,7 @@ def autograd_loss_and_gradient(
     target: Float[Tensor, "signals points channels"],
     adapted: Sequence[str],
     *,
+    weight: Float[Tensor, "*signals points channels"] | None = None,
     precision: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
     """As `loss_and_gradient`, of what ``predict`` makes of the arrays."""
@@ -116,7 +124,8 @@ def autograd_loss_and_gradient(
                 leaves[name] = arrays[name].detach().requires_grad_()
         with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
             output = predict(leaves)
-        loss = (output.to(target.dtype) - target).square().mean((1, 2))
+        squares = (output.to(target.dtype) - target).square()
+        loss = squares.mean((1, 2)) if weight is None else (weight * squares).sum((1, 2)) / weight.sum((-2, -1))
         gradients = torch.autograd.grad(loss.sum(), [leaves[name] for name in adapted], create_graph=recorded)
     return (loss if recorded else loss.detach()), dict(zip(adapted, gradients, strict=True))
 

@@ -76,10 +76,11 @@ class Siren:
         target: Float[Tensor, "signals points channels"],
         adapted: Sequence[str],
         *,
+        weight: Float[Tensor, "*signals points channels"] | None = None,
         recompute: bool = False,
         precision: torch.dtype | None = None,
     ) -> tuple[Float[Tensor, " signals"], dict[str, Tensor]]:
-        """Each signal's mean squared error and its gradient to the ``adapted`` arrays, written out.
+        """Each signal's mean squared error, weighted or not, and its gradient to the ``adapted`` arrays, written out.
 
         See `inrbench_fields.siren_gradient`. ω and the output's scale are multiplied into the weights, so that what is
         written out is a plain chain of sines.
@@ -87,30 +88,31 @@ class Siren:
         omegas = self._omegas()
         weights, biases = [], []
         for i, omega in enumerate(omegas):
-            weight, bias = arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]
-            if weight.dim() == 3 or bias.dim() == 2:  # of every signal, both of them
-                weight = weight.expand(len(target), *weight.shape[-2:])
+            matrix, bias = arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]
+            if matrix.dim() == 3 or bias.dim() == 2:  # of every signal, both of them
+                matrix = matrix.expand(len(target), *matrix.shape[-2:])
                 bias = bias.expand(len(target), *bias.shape[-1:])
-            weights.append(_times(omega, weight))
+            weights.append(_times(omega, matrix))
             biases.append(_times(omega, bias))
         layers = siren_gradient.Layers(weights, biases)
-        weight, bias, scale = arrays["output.weight"], arrays["output.bias"], arrays.get("output.scale")
+        matrix, bias, scale = arrays["output.weight"], arrays["output.bias"], arrays.get("output.scale")
         own_output = (
-            weight.dim() == 3
+            matrix.dim() == 3
             or bias.dim() == 2
             or (scale is not None and scale.dim() == 2)
             or any(name.startswith("output.") for name in adapted)
         )
         if own_output:
-            weight = weight.expand(len(target), *weight.shape[-2:])
+            matrix = matrix.expand(len(target), *matrix.shape[-2:])
             bias = bias.expand(len(target), *bias.shape[-1:])
-        scaled = (weight, bias) if scale is None else (weight * scale.unsqueeze(-1), bias * scale)
+        scaled = (matrix, bias) if scale is None else (matrix * scale.unsqueeze(-1), bias * scale)
         with torch.autocast(target.device.type, enabled=False):  # the precision is chosen product by product
             loss, found = siren_gradient.loss_and_gradient(
                 layers,
                 scaled,
                 self._placed(coords),
                 target,
+                weight=weight,
                 recompute=recompute,
                 precision=target.dtype if precision is None else precision,
             )
@@ -121,7 +123,7 @@ class Siren:
         if own_output:
             to_weight, to_bias = found[2 * len(omegas) :]
             if scale is not None:
-                gradients["output.scale"] = (to_weight * weight).sum(-1) + to_bias * bias
+                gradients["output.scale"] = (to_weight * matrix).sum(-1) + to_bias * bias
                 to_weight, to_bias = to_weight * scale.unsqueeze(-1), to_bias * scale
             gradients |= {"output.weight": to_weight, "output.bias": to_bias}
         return loss, {name: gradients[name] for name in adapted}

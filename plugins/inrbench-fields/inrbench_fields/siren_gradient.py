@@ -1,8 +1,9 @@
 """A SIREN's loss, its gradient and the product with its Hessian, written out.
 
-For one signal, with h_0 = sin(W_0 x + b_0), h_i = sin(W_i h_{i-1} + b_i), y = W h + b and L = mean (y - t)²:
+For one signal, with h_0 = sin(W_0 x + b_0), h_i = sin(W_i h_{i-1} + b_i), y = W h + b and L = Σ s (y - t)², where s is
+1 / (points · channels), or each value's weight over the sum of all:
 
-    e = ∂L/∂y = 2 (y - t) / (points · channels)        q_last = e W        d_i = cos(a_i) ∘ q_i
+    e = ∂L/∂y = 2 s (y - t)                            q_last = e W        d_i = cos(a_i) ∘ q_i
     ∂L/∂W_i = d_iᵀ h_{i-1}                             ∂L/∂b_i = Σ d_i     q_{i-1} = d_i W_i
 
 where a_i is the argument of the i-th sine and sums run over the points. The product of the Hessian with a direction is
@@ -23,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inrbench.backends.torch.compiled import compilable
+from inrbench_fields.points import Shares, over_points, shares_of
 
 __all__ = ["loss_and_gradient"]
 
@@ -50,6 +52,7 @@ def loss_and_gradient(
     coords: Float[Tensor, "... points coord_dim"],
     target: Float[Tensor, "signals points channels"],
     *,
+    weight: Float[Tensor, "*signals points channels"] | None,
     recompute: bool,
     precision: torch.dtype,
 ) -> tuple[Float[Tensor, " signals"], list[Tensor]]:
@@ -59,22 +62,27 @@ def loss_and_gradient(
     gradients are recorded both results can be differentiated once more, with respect to all arrays.
     """
     pairs = [array for pair in zip(sine.weights, sine.biases, strict=True) for array in pair]
+    shares = shares_of(target, weight)
     if torch.is_grad_enabled():
-        loss, *gradients = _LossAndGradient.apply(recompute, precision, coords, target, *output, *pairs)  # type: ignore[no-untyped-call]
+        loss, *gradients = _LossAndGradient.apply(recompute, precision, shares, coords, target, *output, *pairs)  # type: ignore[no-untyped-call]
         return loss, gradients
-    loss, gradients, _ = _forward_and_back(sine, output, coords, target, precision, keep=False)
-    return loss, gradients
+
+    def part(coords: Tensor, target: Tensor, shares: Shares) -> tuple[Tensor, list[Tensor]]:
+        loss, gradients, _ = _forward_and_back(sine, output, coords, target, shares, precision, keep=False)
+        return loss, gradients
+
+    return over_points(part, coords, target, shares, sine.weights[0].shape[-2])
 
 
 class _LossAndGradient(torch.autograd.Function):
     """The loss and its gradient as one function of all arrays, with its derivative written out."""
 
     @staticmethod
-    def forward(ctx: Any, recompute: bool, precision: torch.dtype, coords, target, weight, bias, *pairs):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, recompute: bool, precision: torch.dtype, shares, coords, target, weight, bias, *pairs):  # type: ignore[no-untyped-def]
         ctx.set_materialize_grads(False)
-        ctx.recompute, ctx.precision, ctx.depth = recompute, precision, len(pairs) // 2
+        ctx.recompute, ctx.precision, ctx.shares, ctx.depth = recompute, precision, shares, len(pairs) // 2
         loss, gradients, kept = _forward_and_back(
-            Layers(pairs[0::2], pairs[1::2]), (weight, bias), coords, target, precision
+            Layers(pairs[0::2], pairs[1::2]), (weight, bias), coords, target, shares, precision
         )
         stored = () if recompute else (*kept.sines, *kept.cosines, *kept.slopes, *kept.curved, kept.error)
         ctx.save_for_backward(coords, target, weight, bias, *pairs, *gradients, *stored)
@@ -87,7 +95,7 @@ class _LossAndGradient(torch.autograd.Function):
         if torch.is_grad_enabled():  # of this no derivative is written out, and none may be taken for zero
             given = [to_loss, *direction, *ctx.saved_tensors]
             results = _Final.apply(len(results), *results, *given)  # type: ignore[no-untyped-call]
-        return None, None, None, None, *results  # in the order of forward's arguments
+        return None, None, None, None, None, *results  # in the order of forward's arguments
 
 
 class _Final(torch.autograd.Function):
@@ -113,14 +121,14 @@ def _backward(ctx: Any, to_loss: Tensor | None, direction: Sequence[Tensor | Non
     gradients, stored = rest[: len(direction)], rest[len(direction) :]
     sine, output = Layers(pairs[0::2], pairs[1::2]), (weight, bias)
     if ctx.recompute:
-        _, _, kept = _forward_and_back(sine, output, coords, target, ctx.precision, gradient=False)
+        _, _, kept = _forward_and_back(sine, output, coords, target, ctx.shares, ctx.precision, gradient=False)
     else:
         sines, cosines, slopes, curved = (stored[place * depth : (place + 1) * depth] for place in range(4))
         kept = Kept(sines, cosines, slopes, curved, stored[-1])
     results: list[Tensor | None] = [None] * (2 + 2 * depth)
     if any(part is not None for part in direction):
         given = [torch.zeros_like(g) if part is None else part for part, g in zip(direction, gradients, strict=True)]
-        results = list(_hessian_product(sine, output, coords, kept, given, ctx.precision))
+        results = list(_hessian_product(sine, output, coords, kept, given, ctx.shares, ctx.precision))
     if to_loss is not None:
         arrays = (*pairs, *output) if output[0].dim() == 3 else pairs
         for place, product in enumerate(_first_order(to_loss, output, arrays, gradients, kept)):
@@ -135,6 +143,7 @@ def _forward_and_back(
     output: tuple[Tensor, Tensor],
     coords: Tensor,
     target: Tensor,
+    shares: Shares,
     precision: torch.dtype,
     *,
     gradient: bool = True,
@@ -155,9 +164,8 @@ def _forward_and_back(
         cosines.append(torch.cos(argument, out=argument).to(precision))
     weight = output[0].to(precision)
     residual = _affine(sines[-1], weight, output[1].to(precision)).to(full) - target
-    count = target.shape[1] * target.shape[2]
-    loss = residual.square().mean((1, 2))
-    error = residual.mul_(2.0 / count)
+    loss = (residual.square() * shares).sum((1, 2))
+    error = residual.mul_(2.0 * shares)
 
     gradients: list[Tensor] = []
     if output[0].dim() == 3 and gradient:
@@ -188,6 +196,7 @@ def _hessian_product(
     coords: Tensor,
     kept: Kept,
     direction: Sequence[Tensor],
+    shares: Shares,
     precision: torch.dtype,
 ) -> list[Tensor]:
     """The derivative of ⟨direction, gradient⟩ to output weight, output bias, W_0, b_0, W_1, ..."""
@@ -205,12 +214,11 @@ def _hessian_product(
             argument = _add_product(argument, moved[-1], sine.weights[i].to(precision).mT)
         arguments.append(argument)
         moved.append(cosines[i] * argument)
-    count = error.shape[1] * error.shape[2]
     moved_error = torch.matmul(moved[-1], weight.mT)
     own_output = output[0].dim() == 3
     if own_output:
         moved_error += _affine(sines[-1], moves[2 * depth], moves[2 * depth + 1])
-    moved_error = moved_error.mul_(2.0 / count)
+    moved_error = moved_error.mul_(2.0 * shares)
     if own_output:
         to_weight = _outer(moved_error, sines[-1]).baddbmm_(error.mT, moved[-1]).to(full)
         to_bias = moved_error.sum(1, dtype=full)
