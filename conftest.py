@@ -27,6 +27,7 @@ SHAPES_CHECKED = [
     "inrbench_functa",
     "inrbench_learned_init",
     "inrbench_mwt",
+    "inrbench_neomlp",
     "inrbench_readers",
     "inrbench_trans_inr",
 ]

@@ -14,6 +14,7 @@ from inrbench.domains import Domain, Rays
 __all__ = [
     "DifferentiatedField",
     "Field",
+    "LatentField",
     "autograd_loss_and_gradient",
     "coords_of",
     "loss_and_gradient",
@@ -52,6 +53,13 @@ class Field(Protocol):
     def flops(self, points: int) -> float:
         """2 x multiply-adds of one forward pass at ``points`` points."""
         ...
+
+
+@runtime_checkable
+class LatentField(Field, Protocol):
+    """A field of which some arrays, the latents, belong to a signal; all others are a backbone that signals share."""
+
+    latents: tuple[str, ...]
 
 
 @runtime_checkable

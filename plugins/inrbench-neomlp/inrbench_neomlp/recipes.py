@@ -1,0 +1,52 @@
+"""Settings of NeoMLP on single signals: the paper's, and what a laptop and a test can afford.
+
+A clip is fitted whole by plain gradient descent: every array of the field is its own, and nothing reads them. Each tree
+names the fitter and every setting of the field that another profile could have set: the method's base is that of sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inrbench.trees import merge
+
+__all__ = ["FOR_CLIP", "LAPTOP_FOR_CLIP", "SMOKE_FOR_CLIP"]
+
+Tree = dict[str, Any]
+
+#: What does not depend on the clip: its latents start small and its inputs' embeddings large, and all is used.
+CLIP: Tree = {
+    "inr": {"name": "neomlp", "sigma": 20.0, "input_variance": 1.0, "latent_variance": 1e-3},
+    "fitter": {"name": "gradient-descent", "batch_points": 4096},
+    "reader": None,
+    "data": {"train_size": None, "test_size": None},
+}
+
+
+def _steps(epochs: int, points: int) -> int:
+    """Steps of 4,096 points, a last smaller batch of each epoch counted as one."""
+    return epochs * -(-points // 4096)
+
+
+def _clip(field: Mapping[str, Any], **fitter: Any) -> Tree:
+    return merge(CLIP, {"inr": field, "fitter": fitter})
+
+
+# ------------------------------------------------------------------ paper
+
+SOUND = {"dim": 64, "ffn_dim": 256, "heads": 4, "layers": 3, "rff_dim": 512, "hidden": 6, "time_scale": 100.0}
+PICTURE = {"dim": 256, "ffn_dim": 1024, "heads": 8, "layers": 4, "rff_dim": 128, "hidden": 10, "time_scale": 1.0}
+FILM = {**PICTURE, "hidden": 4, "time_scale": 100.0}
+
+#: 5,000, 200 and 400 epochs; clips that the paper does not have are as those that they are like.
+FOR_CLIP: Tree = {
+    "bach": _clip(SOUND, steps=_steps(5000, 308_207), lr=5e-3),
+    "chord": _clip(SOUND, steps=_steps(5000, 16_000), lr=5e-3),
+    "bikes": _clip(PICTURE, steps=_steps(200, 43_520_000), lr=5e-4),
+    "zone-plate": _clip(PICTURE, steps=_steps(2000, 55_296), lr=5e-4),
+    "bigbuckbunny": _clip(FILM, steps=_steps(400, 30_412_800 + 254_976), lr=5e-4),
+    "file": _clip(FILM, steps=_steps(400, 30_412_800 + 254_976), lr=5e-4),
+}
+LAPTOP_FOR_CLIP: Tree = {}
+SMOKE_FOR_CLIP: Tree = {}
