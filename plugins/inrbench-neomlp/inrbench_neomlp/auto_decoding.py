@@ -130,8 +130,9 @@ class AutoDecoding:
         chosen = np.sort(run.rng("fit psnr").choice(len(train), count, replace=False))
         rows = self._rows(train.ids[chosen], latents[torch.as_tensor(chosen).to(latents.device)])
         errors = np.concatenate(list(self._errors(rows, train.take(chosen), run)))
-        found = metrics.reconstruction(errors, errors, rows.ids)
-        return {f"fit_{name}": found[name] for name in ("psnr_db", "psnr_db_low", "psnr_db_high")}
+        decibels = metrics.psnr_db(errors)
+        low, high = metrics.mean_interval(decibels)
+        return {"fit_psnr_db": float(decibels.mean()), "fit_psnr_db_low": low, "fit_psnr_db_high": high}
 
     def _errors(self, rows: Representations, signals: Signals, run: Run) -> Iterator[Array]:
         stacked = signals.stacked()
@@ -158,17 +159,20 @@ class AutoDecoding:
         """Fresh latents of each signal, descended with the backbone as it is."""
         if len(signals) == 0:
             return
-        pairs = pairs_of(signals, run.device)
-        backbone = to_device(self.backbone, run.device)
+        size, backbone = self.settings.fit.shard, to_device(self.backbone, run.device)
         if self.settings.fit.draws == "pooled":
-            latents = self._fit_pooled(pairs, signals.ids, backbone, run)
-            for first in range(0, len(signals), self.settings.fit.shard):
-                span = slice(first, first + self.settings.fit.shard)
-                yield self._rows(signals.ids[span], latents[span])
+            latents = self._fit_pooled(pairs_of(signals, run.device), signals.ids, backbone, run)
+            for first in range(0, len(signals), size):
+                yield self._rows(signals.ids[first : first + size], latents[first : first + size])
             return
-        for number, places in enumerate(_shards(pairs.counts, self.settings.fit.shard)):
-            latents = self._fit_apart(pairs, places, signals.ids[places], backbone, f"shard {number}", run)
-            yield self._rows(signals.ids[places], latents)
+        number = 0
+        for first in range(0, len(signals), size):
+            shard = signals.take(np.arange(first, min(first + size, len(signals))))
+            pairs = pairs_of(shard, run.device)
+            for places in _of_one_size(pairs.counts):
+                latents = self._fit_apart(pairs, places, shard.ids[places], backbone, f"shard {number}", run)
+                yield self._rows(shard.ids[places], latents)
+                number += 1
 
     def _fit_pooled(self, pairs: Pairs, ids: Array, backbone: Tensors, run: Run) -> Tensor:
         """Pairs of all signals without replacement within an epoch, ⌈pairs / batch⌉ steps in each."""
@@ -186,7 +190,8 @@ class AutoDecoding:
                 order[epoch] = Order(whole, run.rng("pairs in fitting", epoch))
             first = place * settings.batch_size
             numbers = order[epoch](np.arange(first, min(first + settings.batch_size, count)))
-            yield from self._pair_losses(backbone, latents, pairs, *located(pairs.counts, numbers), "float32", run)
+            signals, points = located(pairs.counts, numbers)
+            yield from self._pair_losses(backbone, latents, pairs, signals, points, "float32", run)
 
         group = Group("latents", {"latent": latents}, settings.lr)
         descend("fit", [group], losses, _steps(settings.epochs, per_epoch), self._loop(), run)
@@ -243,7 +248,7 @@ class AutoDecoding:
         size = micro_batch(None, shard, self._pair_bytes() * points, run.device)
         padded = np.arange(-(-count // size) * size)
         padded[count:] = 0
-        return list(torch.as_tensor(padded).to(run.device).split(size))
+        return torch.split(torch.as_tensor(padded).to(run.device), size)
 
     def _loop(self) -> TrainingSettings:
         return TrainingSettings(schedule=self.settings.fit.schedule, warmup=self.settings.fit.warmup)
@@ -282,7 +287,7 @@ class AutoDecoding:
 
     def _split(self, latents: Float[Tensor, "signals nodes dim"]) -> Tensors:
         """The field's arrays that a row's nodes are."""
-        return dict(zip(self.nodes, latents.split(list(self.nodes.values()), dim=1), strict=True))
+        return dict(zip(self.nodes, torch.split(latents, list(self.nodes.values()), dim=1), strict=True))
 
     def _rows(self, ids: Array, latents: Tensor) -> Representations:
         return Representations(self.layout, {"latent": latents.cpu().numpy()}, ids, np.zeros(len(ids), dtype=np.int64))
@@ -304,11 +309,6 @@ def _steps(epochs: float, per_epoch: int) -> int:
     return max(1, round(epochs * per_epoch))
 
 
-def _shards(counts: Array, size: int) -> Iterator[Array]:
-    """Consecutive places of at most ``size`` signals with as many points each."""
-    first = 0
-    while first < len(counts):
-        same = counts[first : first + size] == counts[first]
-        last = first + (len(same) if same.all() else int(same.argmin()))
-        yield np.arange(first, last)
-        first = last
+def _of_one_size(counts: Array) -> Sequence[Array]:
+    """Consecutive places of signals with as many points each."""
+    return np.split(np.arange(len(counts)), np.flatnonzero(np.diff(counts)) + 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from inrbench.backends.torch.fields import coords_of
@@ -26,7 +25,10 @@ ROUNDS = 6
 class Pairs(Protocol):
     """The points that signals list, each with its signal."""
 
-    counts: Array  # [signals] how many points each has
+    @property
+    def counts(self) -> Array:
+        """[signals] how many points each has."""
+        ...
 
     def at(self, signals: Array, points: Array) -> tuple[Float[Tensor, "... coord_dim"], Float[Tensor, "... channels"]]:
         """(coords, values in [0, 1]) of points [...] of the signals [...], numbered by their places."""
@@ -70,10 +72,10 @@ class Order:
 
 
 def pairs_of(signals: Signals, device: str) -> Pairs:
-    """The pairs of ``signals``; as stored and on the device where they are small enough for that.
+    """The pairs of ``signals``, on the device where they are small enough for that.
 
-    Of signals that have a value at any point these are the points that they list. Raises Refused for signals of
-    several parts and for views.
+    Of signals that have a value at any point these are the points that they list. Signals with points of their own are
+    held in memory together. Raises Refused for signals of several parts and for views.
     """
     stacked = signals.stacked()
     if stacked is not None:
@@ -86,11 +88,10 @@ def pairs_of(signals: Signals, device: str) -> Pairs:
         return _OnOneDomain(np.full(len(flat), flat.shape[1]), coords_of(domain, device), flat, resident, to_unit)
     parts = [_the_part(signals, i) for i in range(len(signals))]
     counts = np.array([part.domain.num_points for part in parts], dtype=np.int64)
-    if sum(part.values.nbytes + 4 * part.domain.num_points * part.domain.coord_dim for part in parts) > RESIDENT_BYTES:
-        return _Listed(counts, parts, device)
-    coords = torch.cat([coords_of(part.domain, device) for part in parts])
-    values = torch.cat([_flat(part) for part in parts]).to(device)
-    return _Joined(counts, coords, values, torch.as_tensor(np.cumsum(counts) - counts).to(device))
+    coords = torch.cat([coords_of(part.domain, "cpu") for part in parts])
+    values = torch.cat([torch.as_tensor(part.unit_values()).reshape(part.domain.num_points, -1) for part in parts])
+    place = device if coords.nbytes + values.nbytes <= RESIDENT_BYTES else "cpu"
+    return _Joined(counts, coords.to(place), values.to(place), torch.as_tensor(np.cumsum(counts) - counts), device)
 
 
 def _the_part(signals: Signals, i: int) -> Part:
@@ -99,10 +100,6 @@ def _the_part(signals: Signals, i: int) -> Part:
         what = f"{1 + len(more)} parts" if more else "views"
         raise Refused(f"this fitter takes signals of one part on points; signal {signals.ids[i]} has {what}")
     return part
-
-
-def _flat(part: Part) -> Float[Tensor, "points channels"]:
-    return torch.as_tensor(part.unit_values()).reshape(part.domain.num_points, -1)
 
 
 @dataclass(frozen=True)
@@ -127,46 +124,14 @@ class _OnOneDomain:
 
 @dataclass(frozen=True)
 class _Joined:
-    """The points of all signals in one list."""
+    """The points of all signals in one list, on the device where they are small enough for that."""
 
     counts: Array
     coords: Float[Tensor, "pairs coord_dim"]
     values: Float[Tensor, "pairs channels"]
-    starts: Tensor  # [signals] the first point of each
-
-    def at(self, signals: Array, points: Array) -> tuple[Tensor, Tensor]:
-        device = self.coords.device
-        places = self.starts[torch.as_tensor(signals).to(device)] + torch.as_tensor(points).to(device)
-        return self.coords[places], self.values[places]
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """Signals that are too large to be held in memory together: each is asked for the points of a batch."""
-
-    counts: Array
-    parts: Sequence[Part]
+    starts: Int[Tensor, " signals"]  # the first point of each
     device: str
 
     def at(self, signals: Array, points: Array) -> tuple[Tensor, Tensor]:
-        shape = np.broadcast_shapes(signals.shape, points.shape)
-        signals, points = (np.broadcast_to(array, shape).reshape(-1) for array in (signals, points))
-        order = np.argsort(signals, kind="stable")
-        firsts = np.flatnonzero(np.r_[True, np.diff(signals[order]) > 0])
-        first = self.parts[0]
-        coords = np.empty((len(signals), first.domain.coord_dim), np.float32)
-        values = np.empty((len(signals), first.values.shape[-1]), np.float32)
-        for places in np.split(order, firsts[1:]):
-            part, chosen = self.parts[int(signals[places[0]])], points[places]
-            coords[places] = _coords(part, chosen)
-            stored = part.values.reshape(part.domain.num_points, -1)[chosen]
-            values[places] = np.asarray(stored, np.float32) * part.to_unit[0] + part.to_unit[1]
-        both = (torch.as_tensor(array).reshape(*shape, -1).to(self.device) for array in (coords, values))
-        return next(both), next(both)
-
-
-def _coords(part: Part, chosen: Array) -> Array:
-    assert isinstance(part.domain, Grid | Points)
-    if isinstance(part.domain, Points):
-        return np.asarray(part.domain.coords[chosen], np.float32)
-    return part.domain.coords().reshape(-1, part.domain.coord_dim)[chosen]
+        places = (self.starts[torch.as_tensor(signals)] + torch.as_tensor(points)).to(self.coords.device)
+        return self.coords[places].to(self.device), self.values[places].to(self.device)
