@@ -17,8 +17,6 @@ from math import prod
 
 import numpy as np
 import torch
-from inrbench_neomlp.fitter_settings import AutoDecodingSettings
-from inrbench_neomlp.pairs import Order, Pairs, located, pairs_of
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -35,6 +33,8 @@ from inrbench.interfaces import FitterFacts, Head, Run, Trained
 from inrbench.representations import Arrays, Layout, Representations
 from inrbench.settings import TrainingSettings
 from inrbench.signals import Signals, SignalSpec
+from inrbench_neomlp.fitter_settings import AutoDecodingSettings
+from inrbench_neomlp.pairs import Order, Pairs, located, pairs_of
 
 __all__ = ["AutoDecoding"]
 
