@@ -44,8 +44,10 @@ def check_copies(copies: Copies, spec: SignalSpec) -> None:
         )
 
 
-def pieces(signals: Signals, copies: Copies) -> Iterator[slice]:
-    """Slices of ``signals`` whose padded copies fit into `PIECE_BYTES`."""
+def pieces(signals: Signals, copies: Copies, *, whole: bool = False) -> Iterator[slice]:
+    """Slices of ``signals`` whose padded copies fit into `PIECE_BYTES`; all in one with ``whole``."""
+    if whole:
+        return iter((slice(0, len(signals)),))
     stacked = signals.stacked()
     assert stacked is not None, "checked before: see check_copies"
     _, values, _ = stacked

@@ -30,6 +30,7 @@ def facts_of(cell: Cell, fitter: FitterFacts, data: Selected) -> dict[str, Any]:
         "scored_checksum": signals_checksum(data.scored),
         "validation_checksum": signals_checksum(data.validation) if len(data.validation) else "",
         "augmented": _augmented(cell),
+        **({"pooled": True} if fitter.pooled else {}),
         **_views(data.scored),
     }
 

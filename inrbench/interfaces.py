@@ -89,10 +89,11 @@ class FitterFacts:
 
     parameters: int  # as the paper counts them: all that training learns in the fitter
     adapted_values: int  # the fewest numbers that with the shared parts answer `query`
-    initialisation: Literal["meta-learned", "shared", "independent", "generated", "none"]
+    initialisation: Literal["meta-learned", "auto-decoded", "shared", "independent", "generated", "none"]
     scope: Literal["global", "spatial", "samples"]  # what one representation covers
     train_flops: float | None = None  # 2 x multiply-adds for one signal in training, by definition
     fit_flops: float | None = None  # the same for one fitted signal
+    pooled: bool = False  # whether signals that are fitted together share draws: a row depends on all of its split
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: the fitter's shared arrays, and each head's arrays by the head's name."""
+    """What training leaves: the fitter's shared arrays, and each head's arrays by the head's name.
+
+    ``metrics`` are measured on what is not kept, as `fit_psnr_db` is on an auto-decoder's own latents.
+    """
 
     shared: Arrays
     heads: Mapping[str, Arrays] = field(default_factory=dict)
     steps: int = 0
     compile_s: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Fitter(Protocol):
@@ -137,7 +142,10 @@ class Fitter(Protocol):
         ...
 
     def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
-        """Represent ``signals``, in order, by shard; never sees a label, and no row depends on the others."""
+        """Represent ``signals``, in order, by shard; never sees a label, and no row depends on the others.
+
+        A fitter whose facts say that it is `pooled` gets all signals of a split in one call.
+        """
         ...
 
     def query(self, rows: Representations, domain: Domain, run: Run) -> Iterator[Array]:

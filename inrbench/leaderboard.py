@@ -37,6 +37,7 @@ PUBLISHED_HEADERS = {
     "psnr_video_db": "published PSNR of the picture, dB",
     "psnr_audio_db": "published PSNR of the sound, dB",
     "iou": "published IoU",
+    "fit_psnr_db": "published fit PSNR, dB",
 }
 #: Metrics that have a column where a row of the table has them: its heading and its digits.
 MORE = {
@@ -45,16 +46,21 @@ MORE = {
     "psnr_audio_db": ("PSNR of the sound, dB", 2),
     "si_snr_db": ("SI-SNR, dB", 2),
     "iou": ("IoU", 3),
+    "fit_psnr_db": ("fit PSNR, dB", 2),
 }
 NOTE = (
     "Mean over seeds ± half of its 95 % interval (Student's t; with one seed: over signals). Rows rank within a lane "
     "by accuracy, else by IoU or PSNR; rows whose paired difference over seeds (over signals where both "
     "have one seed) is not significant share a rank. Controls are not ranked."
 )
-ESTIMATE_NOTE = (
-    "PSNR estimate: on points that no step of the fit drew, as many as a step draws or are left over, of the signals "
-    "that have such points. Papers that subsample print one."
-)
+#: What is said of a metric where a row of the table has it.
+NOTES = {
+    "psnr_estimate_db": (
+        "PSNR estimate: on points that no step of the fit drew, as many as a step draws or are left over, of the "
+        "signals that have such points. Papers that subsample print one."
+    ),
+    "fit_psnr_db": "Fit PSNR: of training signals by latents that were learned with the fitter and end with that.",
+}
 BASELINE_NOTE = (
     "− NAME: the mean of the row's paired difference to the row of that name over the seeds that both have (over "
     "signals where that is one), ± half of its 95 % interval."
@@ -135,7 +141,7 @@ class Table:
         text = tabulate(self.cells(), self.headers(), tablefmt="github", disable_numparse=True)
         notes = [
             NOTE,
-            *([ESTIMATE_NOTE] if "psnr_estimate_db" in self._more() else []),
+            *(note for metric, note in NOTES.items() if metric in self._more()),
             *([BASELINE_NOTE] if self._compared() else []),
             *self._sources(),
             *self._unofficial(),

@@ -112,7 +112,7 @@ def _fitted_with_copies(
     with run.checkpoints_in(stages.path("fit"), f"{name}-"):
         yield from _fitted(fitter, signals, run, f"fit {name}", clock="fit_train")
     for number in range(1, count):
-        for i, piece in enumerate(pieces(signals, copies)):
+        for i, piece in enumerate(pieces(signals, copies, whole=fitter.facts().pooled)):
             entries = copied(signals.take(np.arange(piece.start, piece.stop)), copies, number, run.rng)
             with run.checkpoints_in(stages.path("read"), f"copy-{number}-{i}-"):  # that key knows what copies are
                 for rows in _fitted(fitter, entries, run, f"fit copy {number} of {name}", clock="fit_train"):
@@ -144,7 +144,7 @@ def _score(
     if start != len(data.scored):
         raise InrbenchError(f"the fitter gave {start} representations for {len(data.scored)} scored signals")
 
-    values: dict[str, float] = {}
+    values: dict[str, float] = dict(trained.metrics)
     vectors: dict[str, Array] = {"ids": data.scored.ids}
     if represents:
         vectors |= {"mse": np.concatenate([shard.mse for shard in errors])}

@@ -29,6 +29,7 @@ SCALES = {
     "psnr_video_db": 1.0,
     "psnr_audio_db": 1.0,
     "iou": 1.0,
+    "fit_psnr_db": 1.0,
 }
 #: A metric's name in a badge.
 NAMES = {
@@ -38,6 +39,7 @@ NAMES = {
     "psnr_video_db": "PSNR of the picture",
     "psnr_audio_db": "PSNR of the sound",
     "iou": "IoU",
+    "fit_psnr_db": "fit PSNR",
 }
 #: More than any paper prints: 55.79 % is 0.5579.
 DIGITS = 8

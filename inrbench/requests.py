@@ -248,11 +248,14 @@ def _changed(own: Cell, cell: Cell) -> list[str]:
 
 
 def _filled_all(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``tree`` with the value that each ``{key}`` stands for."""
-    return {
-        key: _value(match[1], values) if isinstance(value, str) and (match := FILLED.fullmatch(value)) else value
-        for key, value in tree.items()
-    }
+    """``tree`` with the value that each ``{key}`` stands for, alone or in a text."""
+    return {key: _filled(value, values) if isinstance(value, str) else value for key, value in tree.items()}
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> Any:
+    if match := FILLED.fullmatch(text):
+        return _value(match[1], values)
+    return FILLED.sub(lambda match: str(_value(match[1], values)), text)
 
 
 def _value(key: str, values: Mapping[str, Any]) -> Any:

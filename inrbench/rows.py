@@ -85,10 +85,10 @@ class Row:
 
 
 def lane_of(record: Record) -> str:
-    """Which rows may be ranked together: how the field was initialised, what it covers, labels, copies, views seen.
+    """Which rows may be ranked together: how the field was initialised, what it covers, labels, copies, views, draws.
 
-    Computed from the record's facts; ``labels in the fit`` means that the fitter was trained with them, and ``rendered
-    samples`` are values that a fitter's fields were queried for.
+    Computed from the record's facts; ``labels in the fit`` means that the fitter was trained with them, ``rendered
+    samples`` are values that a fitter's fields were queried for, and with ``pooled draws`` a row depends on the others.
     """
     facts = record["facts"]
     if facts["scope"] == "samples" and not facts.get("rendered"):
@@ -100,7 +100,8 @@ def lane_of(record: Record) -> str:
     views = facts.get("observed_views")
     seen = "" if views is None else f", from {views} view{'s' * (views > 1)}"
     augmented = ", augmented" if facts["augmented"] else ""
-    return f"{facts['initialisation']}, {facts['scope']}{seen}, {labels}{copies}{augmented}"
+    pooled = ", pooled draws" if facts.get("pooled") else ""
+    return f"{facts['initialisation']}, {facts['scope']}{seen}, {labels}{copies}{augmented}{pooled}"
 
 
 def paired_difference(first: Row, second: Row, metric: str) -> tuple[float, float, float]:

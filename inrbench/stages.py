@@ -80,7 +80,8 @@ class Stages:
             run.seconds[name] = run.seconds.get(name, 0.0) + seconds
         names = json.loads(metadata["heads"])
         heads = {name: _below(arrays, f"heads/{name}/") for name in names}
-        return Trained(_below(arrays, "shared/"), heads, int(metadata["steps"]), float(metadata["compile_s"]))
+        measured = json.loads(metadata.get("metrics", "{}"))
+        return Trained(_below(arrays, "shared/"), heads, int(metadata["steps"]), float(metadata["compile_s"]), measured)
 
     def keep_trained(self, stage: str, trained: Trained, run: CellRun) -> None:
         """Keep what a stage left."""
@@ -95,6 +96,7 @@ class Stages:
             "heads": json.dumps(list(trained.heads)),
             "steps": str(trained.steps),
             "compile_s": str(trained.compile_s),
+            "metrics": json.dumps(dict(trained.metrics)),
             "seconds": json.dumps({name: run.seconds[name] for name in clocks if name in run.seconds}),
         }
         self._save(folder / "trained.safetensors", arrays, metadata)

@@ -60,6 +60,7 @@ class Columns(Settings):
     psnr_video_db: str | None = setting(None, "the column of the PSNR of a film's picture, in dB")
     psnr_audio_db: str | None = setting(None, "the column of the PSNR of a film's sound, in dB")
     iou: str | None = setting(None, "the column of the intersection over union, in [0, 1]")
+    fit_psnr_db: str | None = setting(None, "the column of the training signals' PSNR where training ends, in dB")
 
 
 class Axis(Settings):

@@ -103,6 +103,7 @@ def test_pieces_cover_all_signals_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inrbench.copied.PIECE_BYTES", 8 * 8 * 4 * 4)  # four padded images
     found = list(pieces(signals(), Copies(count=2, pad=2)))
     assert [(one.start, one.stop) for one in found] == [(0, 4), (4, 6)]
+    assert list(pieces(signals(), Copies(count=2, pad=2), whole=True)) == [slice(0, 6)]
 
 
 @pytest.mark.parametrize(

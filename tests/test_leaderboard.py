@@ -140,6 +140,7 @@ def test_controls_are_last_and_not_ranked(board: Any) -> None:
         ),
         ({"observed_views": 1}, "meta-learned, global, from 1 view, fit without labels"),
         ({"observed_views": 2}, "meta-learned, global, from 2 views, fit without labels"),
+        ({"pooled": True}, "meta-learned, global, fit without labels, pooled draws"),
         ({"scope": "samples"}, "raw samples"),
     ],
 )

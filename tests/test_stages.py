@@ -21,6 +21,7 @@ TRAINED = Trained(
     {"reader": {"weight": np.zeros(2), "shared/b": np.ones(1)}, "reader/second": {}},
     steps=12,
     compile_s=0.5,
+    metrics={"fit_psnr_db": 30.25},
 )
 LAYOUT = Layout("weights", {"w": (2,)}, "shared", {"omega_0": 30.0})
 
@@ -46,7 +47,7 @@ def test_what_was_trained_comes_back_with_heads_steps_and_seconds(tmp_path: Path
     run.seconds["train"] = 1.0
     found = Stages(tmp_path, KEYS).trained("train", run)
     assert found is not None
-    assert (found.steps, found.compile_s) == (12, 0.5)
+    assert (found.steps, found.compile_s, found.metrics) == (12, 0.5, {"fit_psnr_db": 30.25})
     assert {name: array.tolist() for name, array in found.shared.items()} == {
         "theta/w": [0.0, 1.0, 2.0],
         "rates": [[1.0, 1.0], [1.0, 1.0]],

@@ -86,6 +86,8 @@ class Fitting:
         signal_values = sum(prod(part.shape) * part.channels for part in self.built.spec.parts)
         size, count = shard_rows(self.layout.num_values, signal_values), len(self.signals[split])
         copies = self.copies.count if split == "train" else 1
+        if self.built.fitter.facts().pooled:
+            size = count  # its signals are fitted together
         spans = [(copy, start) for copy in range(copies) for start in range(0, count, size)]
         return [CopyPiece(i, start, min(start + size, count), copy) for i, (copy, start) in enumerate(spans)]
 

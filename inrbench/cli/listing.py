@@ -29,6 +29,7 @@ METRICS = {
     "psnr_video_db": ("dB", "psnr_db of the picture alone, over its pixels and channels"),
     "si_snr_db": ("dB", "scale-invariant signal-to-noise ratio of the sound; mean over channels, then over signals"),
     "iou": ("share", "intersection over union of what is occupied, above 0.5, on the scored points; mean over signals"),
+    "fit_psnr_db": ("dB", "psnr_db of training signals by an auto-decoder's own latents, which end with its training"),
     "accuracy": ("share", "scored signals whose largest logit is their label's, in [0, 1]"),
     "cross_entropy": ("nats", "mean over scored signals of -log of the label's probability"),
     "frechet_latent": ("latents²", "samples: squared Fréchet distance of their representations to the test rows"),

@@ -20,7 +20,7 @@ from inrbench.representations import Arrays, Layout, NeuralDataSet, Representati
 from inrbench.schedules import batches
 from inrbench.settings import Settings, TrainingSettings, setting
 
-__all__ = ["Network", "ReaderSettings", "Stages", "TorchClassifier"]
+__all__ = ["Network", "ReaderSettings", "Stages", "TorchClassifier", "mixed_up"]
 
 #: Rows that are read at once in evaluation.
 PREDICT_ROWS = 256
@@ -62,6 +62,26 @@ class Stages:
             return value
         kept = torch.rand(value.shape, generator=torch_generator(self.rng)) >= share
         return value * kept.to(value.device) / (1.0 - share)
+
+    def noise(self, value: Tensor, spread: float) -> Tensor:
+        """``value`` plus normal noise of deviation ``spread``; untouched outside of training."""
+        if self.rng is None or spread == 0.0:
+            return value
+        drawn = torch.randn(value.shape, generator=torch_generator(self.rng))
+        return value + spread * drawn.to(value.device)
+
+
+def mixed_up(
+    rows: Mapping[str, Tensor], labels: Int[Tensor, " signals"], alpha: float, rng: np.random.Generator
+) -> tuple[dict[str, Tensor], list[tuple[float, Int[Tensor, " signals"]]]]:
+    """Mixup (Zhang et al., 2018, arXiv 1710.09412): λ x + (1 - λ) x', x' the batch in another order, λ ~ Beta(α, α).
+
+    Returns the rows and [(λ, labels), (1 - λ, labels in that order)]: the weights of the two losses. One λ a batch.
+    """
+    part = float(rng.beta(alpha, alpha))
+    order = torch.as_tensor(rng.permutation(len(labels))).to(labels.device)
+    mixed = {name: torch.lerp(row[order], row, part) for name, row in rows.items()}
+    return mixed, [(part, labels), (1.0 - part, labels[order])]
 
 
 class Network(nn.Module):
@@ -107,11 +127,18 @@ class TorchClassifier:
         """Cross-entropy, and the batch's accuracy to log.
 
         With a setting ``label_smoothing``, s, the target is 1 - s for the label, and s spread evenly over all classes.
+        With a setting ``mixup`` rows and losses are those of `mixed_up`, and so is the accuracy.
         """
+        smoothing = getattr(self.settings, "label_smoothing", 0.0)  # a reader without these settings: none
+        alpha = getattr(self.settings, "mixup", None)
+        targets = [(1.0, labels)]
+        if alpha is not None:
+            rows, targets = mixed_up(rows, labels, alpha, rng)
         logits = self.network(rows, Stages(rng=rng))
-        hits = (logits.detach().argmax(1) == labels).float().mean()
-        smoothing = getattr(self.settings, "label_smoothing", 0.0)  # a reader without the setting: none
-        return functional.cross_entropy(logits, labels, label_smoothing=smoothing), {"train_accuracy": hits}
+        told = logits.detach().argmax(1)
+        losses = [part * functional.cross_entropy(logits, one, label_smoothing=smoothing) for part, one in targets]
+        hits = [part * (told == one).float().mean() for part, one in targets]
+        return torch.stack(losses).sum(), {"train_accuracy": torch.stack(hits).sum()}
 
     def train(self, data: NeuralDataSet, run: Run) -> Arrays:
         """Learn from the split "train" alone; the last step is what counts."""

@@ -75,13 +75,16 @@ def descend(
     settings: TrainingSettings,
     run: Run,
     plateau: Plateau | None = None,
+    *,
+    look_every: int | None = None,
 ) -> None:
     """``total`` steps of AdamW on ``groups``, in place.
 
     ``losses`` maps the step to the parts of its batch, whose gradients add up by their shares; a part without a loss
     brings its own gradient (`with_gradient`). ``plateau`` lowers the rate beside the schedule. With ``settings.ema``,
     d, the parameters p end as their average e: it starts where they do, and each step makes it d e + (1 - d) p.
-    Raises NotFinite with the step where the loss is not finite.
+    The loss is looked at and logged every ``look_every`` steps and at the last: if empty each time on a CPU, every
+    `LOOK_EVERY` on a GPU. Raises NotFinite with the step where it is not finite.
     """
     optimiser = torch.optim.AdamW(
         [{"params": list(group.parameters.values()), "lr": group.lr} for group in groups],
@@ -90,6 +93,7 @@ def descend(
     )
     average = None if settings.ema is None else _Average(groups, settings.ema)
     state = _State(groups, optimiser, average, plateau)
+    often = look_every or (1 if run.device == "cpu" else LOOK_EVERY)
     for step in run.steps(name, total, state.save, state.restore):
         factor, beta_1 = schedule(settings, step, total)
         for group, options in zip(groups, optimiser.param_groups, strict=True):
@@ -109,7 +113,7 @@ def descend(
         optimiser.step()
         if average is not None:
             average.update()
-        if run.device == "cpu" or step % LOOK_EVERY == 0 or step == total - 1:
+        if step % often == 0 or step == total - 1:
             _look(name, step, total, logged, run)
         if plateau is not None:
             plateau.after(step)

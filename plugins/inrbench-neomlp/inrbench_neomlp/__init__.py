@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from inrbench.plugin import Method, Plugin, hookimpl
-from inrbench_neomlp.recipes import FOR_CLIP, LAPTOP_FOR_CLIP, SMOKE_FOR_CLIP
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["inrbench_inrs", "inrbench_methods"]
+from inrbench.plugin import Method, Plugin, hookimpl
+from inrbench.trees import merge
+from inrbench_neomlp.recipes import FOR_CLIP, LAPTOP_FOR_CLIP, SMOKE_FOR_CLIP
+from inrbench_neomlp.set_recipes import FOR_SET, LAPTOP, LAPTOP_FOR_SET, PAPER, SMOKE
+
+__all__ = ["inrbench_fitters", "inrbench_inrs", "inrbench_methods"]
 
 SOURCE = "Kofinas et al., From MLP to NeoMLP: Leveraging Self-Attention for Neural Fields, arXiv 2412.08731"
 CITATION = """@article{kofinas2024neomlp,
@@ -36,6 +41,27 @@ def inrbench_inrs() -> list[Plugin]:
 
 
 @hookimpl
+def inrbench_fitters() -> list[Plugin]:
+    """Auto-decoding, of any field with latents."""
+    return [
+        Plugin(
+            kind="fitter",
+            api_version=1,
+            name="auto-decoding",
+            summary="a backbone learned with latents that are thrown away; a signal's own are descended afresh",
+            backend="torch",
+            target="inrbench_neomlp.auto_decoding:AutoDecoding",
+            settings="inrbench_neomlp.fitter_settings:AutoDecodingSettings",
+            takes=("grid", "points"),
+            gives=("latent",),
+            needs_inr=True,
+            source=SOURCE,
+            citation=CITATION,
+        )
+    ]
+
+
+@hookimpl
 def inrbench_methods() -> list[Method]:
     """A NeoMLP on a data set, or on a single clip."""
     return [
@@ -46,9 +72,19 @@ def inrbench_methods() -> list[Method]:
             inr="neomlp",
             fitter="auto-decoding",
             reader="mlp",
-            for_dataset=FOR_CLIP,
-            profiles_for_dataset={"laptop": LAPTOP_FOR_CLIP, "smoke": SMOKE_FOR_CLIP},
+            settings=PAPER,
+            for_dataset={**FOR_SET, **FOR_CLIP},
+            profiles={"laptop": LAPTOP, "smoke": SMOKE},
+            profiles_for_dataset={
+                "laptop": {**LAPTOP_FOR_SET, **_of_clips(LAPTOP_FOR_CLIP)},
+                "smoke": _of_clips(SMOKE_FOR_CLIP),
+            },
             source=SOURCE,
             citation=CITATION,
         )
     ]
+
+
+def _of_clips(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Every clip's settings with a profile's above them: they name their parts again, which drops those of sets."""
+    return {name: merge(tree, profile.get(name, {})) for name, tree in FOR_CLIP.items()}

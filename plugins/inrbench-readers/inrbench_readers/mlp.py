@@ -30,7 +30,7 @@ class MLP(Network):
         self.names = sorted(layout.shapes)
         sizes = [layout.num_values, *[settings.width] * (settings.depth - 1), num_classes]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.dropout = settings.dropout
+        self.dropout, self.noise = settings.dropout, settings.noise
         self.register_buffer("mean", torch.zeros(layout.num_values))
         self.register_buffer("spread", torch.ones(layout.num_values))
         self.stages = ("values", *(f"layer.{i}" for i in range(settings.depth - 1)), "logits")
@@ -44,6 +44,7 @@ class MLP(Network):
         """Logits of a batch."""
         hidden = torch.cat([rows[name].flatten(1) for name in self.names], dim=1)
         hidden = stages("values", (hidden - self.mean) / self.spread)
+        hidden = stages.noise(hidden, self.noise)
         for i, layer in enumerate(self.layers[:-1]):
             hidden = stages(f"layer.{i}", functional.silu(layer(hidden)))
             hidden = stages.dropout(hidden, self.dropout)

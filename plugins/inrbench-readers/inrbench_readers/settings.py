@@ -25,6 +25,10 @@ class MLPSettings(Settings):
     width: int = setting(512, "neurons in a hidden layer", ge=1)
     depth: int = setting(3, "linear layers, the last one included", ge=1)
     dropout: float = setting(0.0, "share of hidden values that training drops", ge=0.0, lt=1.0)
+    noise: float = setting(0.0, "deviation of the normal noise that training adds to the standardised values", ge=0.0)
+    mixup: float | None = setting(
+        None, "Mixup: α of Beta(α, α), from which each training batch's share is drawn; none if empty", gt=0.0
+    )
     lr: float = setting(1e-3, "learning rate", gt=0.0)
     train: TrainingSettings = setting(TrainingSettings(), "the reader's own training, when it is not joint")
 

@@ -11,7 +11,7 @@ from inrbench_readers.mlp import MLPReader
 from inrbench_readers.settings import MLPSettings
 
 from inrbench import draws
-from inrbench.backends.torch.reading import Stages
+from inrbench.backends.torch.reading import Stages, mixed_up
 from inrbench.cell_run import CellRun
 from inrbench.cells import resolve
 from inrbench.errors import BadSetting
@@ -146,3 +146,81 @@ def test_it_refuses_a_data_set_without_classes() -> None:
     nameless = SignalSpec(SPEC.parts, num_classes=None)
     assert MLPReader(MLPSettings(), LAYOUT, nameless).refuses(LAYOUT) == "the data set has no classes"
     assert reader_of().refuses(LAYOUT) is None
+
+
+# ------------------------------------------------------------------ noise, Mixup, averages
+
+
+def test_noise_has_its_spread_and_acts_in_training_alone() -> None:
+    zeros = torch.zeros(300, 100)
+    noisy = Stages(rng=draws.generator(0, "noise")).noise(zeros, 0.05)
+    assert float(noisy.std()) == pytest.approx(0.05, rel=0.02)
+    assert float(noisy.mean()) == pytest.approx(0.0, abs=1e-3)
+    assert Stages().noise(zeros, 0.05) is zeros
+    reader, rows = reader_of(noise=0.5), rows_of(20)[0]
+    trained(reader)
+    one, again = (reader.predict(rows, CellRun(0))["logits"] for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+
+
+def test_noise_is_added_to_the_standardised_values() -> None:
+    reader = reader_of(noise=0.2)
+    trained(reader)
+    rows = reader._tensors(rows_of(20)[0], "cpu")
+    seen: list[torch.Tensor] = []
+    reader.network.layers[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    stages = Stages(tap=("values",), rng=draws.generator(0, "noise"))
+    reader.network(rows, stages)
+    torch.testing.assert_close(seen[0], Stages(rng=draws.generator(0, "noise")).noise(stages.tapped["values"], 0.2))
+
+
+def test_mixup_worked_by_hand() -> None:
+    rows = {"a": torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]])}
+    labels = torch.tensor([0, 1, 2])
+    mixed, targets = mixed_up(rows, labels, 0.4, draws.generator(5, "mixup"))
+    rng = draws.generator(5, "mixup")
+    share, order = rng.beta(0.4, 0.4), rng.permutation(3)
+    for i in range(3):
+        expected = share * rows["a"][i] + (1 - share) * rows["a"][order[i]]
+        torch.testing.assert_close(mixed["a"][i], expected)
+    (first, own), (second, others) = targets
+    assert (first, second) == pytest.approx((share, 1 - share))
+    assert own.tolist() == [0, 1, 2]
+    assert others.tolist() == order.tolist()
+
+
+def test_the_loss_with_mixup_is_that_of_both_labels_at_the_mixed_rows() -> None:
+    reader = reader_of(mixup=0.4)
+    trained(reader)
+    rows, labels = rows_of(12)
+    tensors, classes = reader._tensors(rows, "cpu"), torch.as_tensor(labels)
+    loss, logs = reader.loss(tensors, classes, draws.generator(1, "batch"))
+    mixed, ((share, _), (_, others)) = mixed_up(tensors, classes, 0.4, draws.generator(1, "batch"))
+    log_likelihood = torch.log_softmax(reader.network(mixed, Stages()), dim=1)
+    by_hand = share * log_likelihood[torch.arange(12), classes] + (1 - share) * log_likelihood[torch.arange(12), others]
+    torch.testing.assert_close(loss, -by_hand.mean())
+    told = log_likelihood.argmax(1)
+    hits = share * (told == classes).float().mean() + (1 - share) * (told == others).float().mean()
+    torch.testing.assert_close(logs["train_accuracy"], hits)
+    assert 0.0 < share < 1.0
+
+
+def test_the_average_of_the_parameters_is_what_is_kept() -> None:
+    """e ← d e + (1 - d) p from the initial parameters: after one step e = d p₀ + (1 - d) p₁."""
+
+    def after_one_step(ema: float | None) -> dict[str, np.ndarray]:
+        return trained(reader_of(train=TrainingSettings(steps=1, batch_size=32, ema=ema)))
+
+    start = trained(reader_of(train=TrainingSettings(steps=0, batch_size=32)))
+    last, average = after_one_step(None), after_one_step(0.75)
+    for name, array in average.items():
+        np.testing.assert_allclose(array, 0.75 * start[name] + 0.25 * last[name], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(start["layers.0.weight"], last["layers.0.weight"])
+
+
+def test_training_with_mixup_and_noise_learns_and_depends_on_the_seed_alone() -> None:
+    reader = reader_of(mixup=0.2, noise=0.05, dropout=0.1)
+    one, again = trained(reader), trained(reader_of(mixup=0.2, noise=0.05, dropout=0.1))
+    assert all(np.array_equal(array, again[name]) for name, array in one.items())
+    rows, labels = rows_of(50, seed=5)
+    assert (reader.predict(rows, CellRun(0))["logits"].argmax(axis=1) == labels).mean() > 0.9
