@@ -1,10 +1,18 @@
-"""Fields that no single method owns, plain gradient descent on them, and the methods `siren` and `nerf`."""
+"""Fields that no single method owns, plain gradient descent on them, and the methods that are no more than that."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from inrbench.plugin import Method, Plugin, hookimpl
+from inrbench_fields.recipes import (
+    CLIPS,
+    LAPTOP_CLIPS,
+    RFFNET_CLIPS,
+    RFFNET_LAPTOP_CLIPS,
+    SMOKE_CLIPS,
+    SPDER_LAPTOP_CLIPS,
+)
 
 __all__ = ["inrbench_fitters", "inrbench_inrs", "inrbench_methods"]
 
@@ -24,6 +32,13 @@ FOURIER_CITATION = """@inproceedings{tancik2020fourier,
   booktitle = {NeurIPS},
   year      = {2020}
 }"""
+SPDER_SOURCE = "Shah and Sitawarin, SPDER: Semiperiodic Damping-Enabled Object Representation, arXiv 2306.15242"
+SPDER_CITATION = """@inproceedings{shah2024spder,
+  author    = {Shah, Kathan and Sitawarin, Chawin},
+  title     = {{SPDER}: Semiperiodic Damping-Enabled Object Representation},
+  booktitle = {ICLR},
+  year      = {2024}
+}"""
 NERF_SOURCE = "Mildenhall et al., NeRF: Scenes as Neural Radiance Fields for View Synthesis, arXiv 2003.08934"
 NERF_CITATION = """@inproceedings{mildenhall2020nerf,
   author    = {Mildenhall, Ben and Srinivasan, Pratul P. and Tancik, Matthew and Barron, Jonathan T. and
@@ -36,7 +51,7 @@ NERF_CITATION = """@inproceedings{mildenhall2020nerf,
 
 @hookimpl
 def inrbench_inrs() -> list[Plugin]:
-    """SIREN in PyTorch and in Equinox; ReLU layers behind Fourier features, for values and for views."""
+    """SIREN in PyTorch and in Equinox, SPDER; ReLU layers behind Fourier features, fixed or random; NeRF."""
     torch = Plugin(
         kind="inr",
         api_version=1,
@@ -61,6 +76,30 @@ def inrbench_inrs() -> list[Plugin]:
         source=FOURIER_SOURCE,
         citation=FOURIER_CITATION,
     )
+    spder = Plugin(
+        kind="inr",
+        api_version=1,
+        name="spder",
+        summary="sine layers, each sine of x multiplied by √|x|; initialised as a SIREN",
+        backend="torch",
+        target="inrbench_fields.spder:Spder",
+        settings="inrbench_fields.settings:SpderSettings",
+        takes=("grid", "points"),
+        source=SPDER_SOURCE,
+        citation=SPDER_CITATION,
+    )
+    rffnet = Plugin(
+        kind="inr",
+        api_version=1,
+        name="rffnet",
+        summary="ReLU layers behind random Fourier features of the coordinates, which are not learned",
+        backend="torch",
+        target="inrbench_fields.rffnet:RffNet",
+        settings="inrbench_fields.settings:RffNetSettings",
+        takes=("grid", "points"),
+        source=FOURIER_SOURCE,
+        citation=FOURIER_CITATION,
+    )
     nerf = Plugin(
         kind="inr",
         api_version=1,
@@ -73,7 +112,8 @@ def inrbench_inrs() -> list[Plugin]:
         source=NERF_SOURCE,
         citation=NERF_CITATION,
     )
-    return [torch, replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren"), fourier, nerf]
+    jax = replace(torch, backend="jax", target="inrbench_fields.siren_jax:Siren")
+    return [torch, jax, spder, fourier, rffnet, nerf]
 
 
 @hookimpl
@@ -99,8 +139,58 @@ def inrbench_fitters() -> list[Plugin]:
 
 @hookimpl
 def inrbench_methods() -> list[Method]:
-    """A SIREN fitted to each signal; a NeRF fitted to each scene."""
+    """A SIREN, a SPDER or an RFFNet fitted to each signal; a NeRF fitted to each scene."""
+    siren = Method(
+        api_version=1,
+        name="siren",
+        summary="one SIREN a signal, fitted by plain gradient descent; reconstruction only",
+        inr="siren",
+        fitter="gradient-descent",
+        settings={
+            "inr": {"width": 256, "depth": 3, "omega_0": 30.0, "omega_hidden": 30.0},
+            "fitter": {"steps": 1000, "lr": 1e-4},
+        },
+        for_dataset=CLIPS,
+        profiles={
+            "laptop": {
+                "inr": {"width": 64},
+                "fitter": {"steps": 300, "lr": 1e-3},
+                "data": {"test_size": 100},
+            },
+            "smoke": {
+                "inr": {"width": 16, "depth": 1},
+                "fitter": {"steps": 20, "lr": 1e-3},
+                "data": {"test_size": 8},
+            },
+        },
+        profiles_for_dataset={"laptop": LAPTOP_CLIPS, "smoke": SMOKE_CLIPS},
+        source=SIREN_SOURCE,
+        citation=SIREN_CITATION,
+    )
+    spder = replace(
+        siren,
+        name="spder",
+        summary="one SPDER a signal, fitted by plain gradient descent; reconstruction only",
+        inr="spder",
+        profiles_for_dataset={"laptop": SPDER_LAPTOP_CLIPS, "smoke": SMOKE_CLIPS},
+        source=SPDER_SOURCE,
+        citation=SPDER_CITATION,
+    )
+    rffnet = replace(
+        siren,
+        name="rffnet",
+        summary="one RFFNet a signal, fitted by plain gradient descent; reconstruction only",
+        inr="rffnet",
+        settings={"inr": {"width": 256, "depth": 3, "sigma": 20.0}, "fitter": {"steps": 1000, "lr": 1e-4}},
+        for_dataset=RFFNET_CLIPS,
+        profiles_for_dataset={"laptop": RFFNET_LAPTOP_CLIPS, "smoke": SMOKE_CLIPS},
+        source=FOURIER_SOURCE,
+        citation=FOURIER_CITATION,
+    )
     return [
+        siren,
+        spder,
+        rffnet,
         Method(
             api_version=1,
             name="nerf",
@@ -135,30 +225,5 @@ def inrbench_methods() -> list[Method]:
             },
             source=NERF_SOURCE,
             citation=NERF_CITATION,
-        ),
-        Method(
-            api_version=1,
-            name="siren",
-            summary="one SIREN a signal, fitted by plain gradient descent; reconstruction only",
-            inr="siren",
-            fitter="gradient-descent",
-            settings={
-                "inr": {"width": 256, "depth": 3, "omega_0": 30.0, "omega_hidden": 30.0},
-                "fitter": {"steps": 1000, "lr": 1e-4},
-            },
-            profiles={
-                "laptop": {
-                    "inr": {"width": 64},
-                    "fitter": {"steps": 300, "lr": 1e-3},
-                    "data": {"test_size": 100},
-                },
-                "smoke": {
-                    "inr": {"width": 16, "depth": 1},
-                    "fitter": {"steps": 20, "lr": 1e-3},
-                    "data": {"test_size": 8},
-                },
-            },
-            source=SIREN_SOURCE,
-            citation=SIREN_CITATION,
         ),
     ]

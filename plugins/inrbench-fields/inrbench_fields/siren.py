@@ -35,9 +35,8 @@ class Siren:
         self.settings = settings
         self.coord_dim, self.channels = spec.coord_dim, spec.channels
         self.sizes = [self.coord_dim, *[settings.width] * (settings.depth + 1)]
-        part = spec.parts[0]
-        self.counts, self.frame = coordinate_counts(settings, part), frame(settings, part)
-        self.to_unit = to_unit(settings, part)
+        self.counts, self.frame = coordinate_counts(settings, spec), frame(settings, spec)
+        self.to_unit = to_unit(settings, spec.parts[0])
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Sine layers as the settings say; the output layer's scale starts at a constant."""

@@ -51,9 +51,8 @@ class Siren:
         self.settings = settings
         self.coord_dim, self.channels = spec.coord_dim, spec.channels
         self.sizes = [self.coord_dim, *[settings.width] * (settings.depth + 1)]
-        part = spec.parts[0]
-        self.counts, self.frame = coordinate_counts(settings, part), frame(settings, part)
-        self.to_unit = to_unit(settings, part)
+        self.counts, self.frame = coordinate_counts(settings, spec), frame(settings, spec)
+        self.to_unit = to_unit(settings, spec.parts[0])
 
     def init(self, rng: np.random.Generator) -> SirenParameters:
         """What the PyTorch twin draws from a generator that is seeded from ``rng``, bit for bit, as NumPy arrays."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from inrbench.backends.torch.fields import coords_of
 from inrbench.cells import resolve
 from inrbench.domains import Grid, Points
+from inrbench.errors import BadSetting
 from inrbench.signals import PartSpec, SignalSpec
 
 PAPER: dict[str, Any] = {"omega_0": 30.0, "omega_hidden": 30.0}
@@ -276,3 +277,13 @@ def test_the_method_siren_has_the_papers_settings() -> None:
     assert isinstance(settings, SirenSettings)
     assert (settings.width, settings.depth, settings.omega_0, settings.omega_hidden) == (256, 3, 30.0, 30.0)
     assert cell.build().fitter.facts().parameters == 198_915
+
+
+@pytest.mark.parametrize("coordinates", ["corners", "unit-corners"])
+def test_parts_of_one_signal_share_no_frame_but_the_centres(coordinates: Any) -> None:
+    spec = SignalSpec((PartSpec("grid", (4, 3, 5), 3, 3, "video"), PartSpec("grid", (30, 1, 1), 3, 1, "audio")))
+    with pytest.raises(
+        BadSetting, match=rf"setting inr\.coordinates='{coordinates}': allowed is 'centres' for signals"
+    ):
+        siren_of(spec, width=7, depth=1, coordinates=coordinates)
+    assert siren_of(spec, width=7, depth=1).channels == 4
