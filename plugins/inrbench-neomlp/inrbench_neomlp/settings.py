@@ -18,7 +18,7 @@ class NeoMLPSettings(Settings):
     ffn_dim: int = setting(512, "width of the feed-forward part of a layer", ge=1)
     heads: int = setting(4, "attention heads, each D / heads wide", ge=1)
     layers: int = setting(3, "layers, each attention and a feed-forward part", ge=1)
-    hidden: int = setting(5, "hidden tokens", ge=1)
+    hidden: int = setting(5, "hidden tokens", ge=0)
     rff: bool = setting(
         True, "random Fourier features of each input; false: a learned linear layer from the input itself to D"
     )
