@@ -57,4 +57,4 @@ def test_a_cell_on_a_clip_learns_some_of_it(clip: str, tmp_path: Path, monkeypat
     row = inrbench.run(f"neomlp+{clip}", profile="smoke", records=tmp_path / "records", threads=1).iloc[0]
     assert row["status"] == "ok"
     assert row["metrics.psnr_db"] > 5.0
-    assert row["parameters.fitter"] == resolve("neomlp", clip, profile="smoke").build_fitter().facts().parameters
+    assert row["costs.fitter_parameters"] == resolve("neomlp", clip, profile="smoke").build_fitter().facts().parameters
