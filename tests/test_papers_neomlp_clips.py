@@ -54,8 +54,11 @@ def test_the_cells_of_table_6_have_its_batches_and_are_those_of_table_1() -> Non
 
 @pytest.mark.parametrize(
     ("clip", "siren", "neomlp"),
-    [("bach", "siren_audio", "neomlp_audio"), ("bikes", "siren_video", "neomlp_video")]
-    + [("bigbuckbunny", "siren_audio_visual", "neomlp_video")],
+    [
+        ("bach", "siren_audio", "neomlp_audio"),
+        ("bikes", "siren_video", "neomlp_video"),
+        ("bigbuckbunny", "siren_audio_visual", "neomlp_video"),
+    ],
 )
 def test_fields_have_the_parameters_of_the_paper(clip: str, siren: str, neomlp: str) -> None:
     said = TABLES["text"]["parameters"]
