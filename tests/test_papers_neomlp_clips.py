@@ -21,7 +21,7 @@ TABLES: dict[str, Any] = yaml.safe_load((FOLDER / "published.yaml").read_text())
 
 
 def cells(name: str) -> list[Cell]:
-    return cells_of(str(FOLDER / f"neomlp-{name}.yaml"))
+    return cells_of([str(FOLDER / f"neomlp-{name}.yaml")])
 
 
 def own(cell: Cell) -> dict[str, Any]:
