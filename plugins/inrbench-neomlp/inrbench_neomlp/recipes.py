@@ -39,14 +39,60 @@ SOUND = {"dim": 64, "ffn_dim": 256, "heads": 4, "layers": 3, "rff_dim": 512, "hi
 PICTURE = {"dim": 256, "ffn_dim": 1024, "heads": 8, "layers": 4, "rff_dim": 128, "hidden": 10, "time_scale": 1.0}
 FILM = {**PICTURE, "hidden": 4, "time_scale": 100.0}
 
-#: 5,000, 200 and 400 epochs; clips that the paper does not have are as those that they are like.
+#: 5,000, 200 and 400 epochs. Clips that the paper does not have are as those that they are like; a file of the user's
+#: own is taken for film with sound.
 FOR_CLIP: Tree = {
     "bach": _clip(SOUND, steps=_steps(5000, 308_207), lr=5e-3),
     "chord": _clip(SOUND, steps=_steps(5000, 16_000), lr=5e-3),
     "bikes": _clip(PICTURE, steps=_steps(200, 43_520_000), lr=5e-4),
     "zone-plate": _clip(PICTURE, steps=_steps(2000, 55_296), lr=5e-4),
     "bigbuckbunny": _clip(FILM, steps=_steps(400, 30_412_800 + 254_976), lr=5e-4),
+    "beat": _clip(FILM, steps=_steps(2000, 9_216 + 8_000), lr=5e-4),
     "file": _clip(FILM, steps=_steps(400, 30_412_800 + 254_976), lr=5e-4),
 }
-LAPTOP_FOR_CLIP: Tree = {}
-SMOKE_FOR_CLIP: Tree = {}
+
+# ------------------------------------------------------------------ laptop
+
+
+def _above(profile: Mapping[str, Tree]) -> Tree:
+    """The settings of each clip with those of a ``profile`` above them."""
+    return {name: merge(tree, profile[name]) for name, tree in FOR_CLIP.items()}
+
+
+def _laptop(steps: int, batch: int, field: Mapping[str, Any] | None = None, **data: Any) -> Tree:
+    fitter = {"steps": steps, "batch_points": batch, "lr": 5e-3, "schedule": "cosine"}
+    looks = {"evaluate": 20, "evaluate_points": 2**15}
+    return {"inr": dict(field or {}), "fitter": {**fitter, **looks}, "data": data}
+
+
+#: A film's field is as wide as a sound's. Its cuts are those of the other fields, which it is compared with.
+NARROW = {"dim": 64, "ffn_dim": 256, "heads": 4, "layers": 3, "hidden": 4}
+LAPTOP_FOR_CLIP: Tree = _above(
+    {
+        "bach": _laptop(6000, 1024),
+        "chord": _laptop(1500, 1024),
+        "bikes": _laptop(1500, 1024, NARROW, frames=32, shrink=4),
+        "zone-plate": _laptop(1500, 1024, NARROW),
+        "bigbuckbunny": _laptop(1000, 1024, NARROW, frames=32, shrink=8),
+        "beat": _laptop(1000, 1024, NARROW),
+        "file": _laptop(1000, 1024, NARROW),
+    }
+)
+
+# ------------------------------------------------------------------ smoke
+
+
+def _smoke(**data: Any) -> Tree:
+    field = {"dim": 16, "ffn_dim": 32, "heads": 2, "layers": 2, "hidden": 3, "rff_dim": 32}
+    fitter = {"steps": 20, "batch_points": 256, "lr": 5e-3, "evaluate": 2}
+    return {"inr": field, "fitter": fitter, "data": data}
+
+
+SMOKE_FOR_CLIP: Tree = _above(
+    {
+        **dict.fromkeys(("chord", "zone-plate", "beat", "file"), _smoke()),
+        "bach": _smoke(stop=0.2),
+        "bikes": _smoke(frames=2, shrink=16),
+        "bigbuckbunny": _smoke(frames=2, shrink=32),
+    }
+)

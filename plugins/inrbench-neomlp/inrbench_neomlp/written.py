@@ -106,7 +106,8 @@ def _through_maps(
     pieces = _apart(upstream, tokens)
     for piece, part in zip(pieces, tokens, strict=True):
         through_linear(name, piece, part, own)
-    return [piece @ arrays[key][rows] for piece in pieces]
+    maps = arrays[key][rows]
+    return [(piece.reshape(-1, len(maps)) @ maps).view(part.shape) for piece, part in zip(pieces, tokens, strict=True)]
 
 
 def _through_norm(

@@ -202,7 +202,7 @@ def test_it_is_a_field_with_latents_and_a_gradient_of_its_own() -> None:
         ({"dim": 10, "heads": 4}, "heads=4 must divide dim=10"),
         ({"rff_dim": 7}, "rff_dim=7 must be even"),
         ({"attention": "cosine"}, "inr.attention='cosine'"),
-        ({"hidden": 0}, "inr.hidden=0"),
+        ({"hidden": -1}, "inr.hidden=-1"),
         ({"sigma": -1.0}, "inr.sigma=-1.0"),
     ],
 )
