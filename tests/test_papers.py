@@ -23,11 +23,11 @@ if not SWEEPS:
     pytest.skip("the sweeps are in a checkout alone", allow_module_level=True)
 
 MWT = [path for path in SWEEPS if path.stem.startswith("mwt-")]
-#: Figures that show some rows of a table with a sweep of its own, what no table prints, a table in two sweeps, and one
-#: of runtimes.
+#: Figures that show some rows of a table with a sweep of its own, what no table prints, a table in two sweeps, and
+#: those of runtimes.
 OTHERS = (
     *("mwt-figure4", "mwt-figure5", "spatial-functa-coordinates"),
-    *("neomlp-table2", "neomlp-table2-shapenet10", "neomlp-table7"),
+    *("neomlp-table2", "neomlp-table2-shapenet10", "neomlp-table6", "neomlp-table7"),
 )
 WHOLE = [path for path in SWEEPS if path.stem not in OTHERS]
 PUBLISHED = yaml.safe_load((FOLDER / "published.yaml").read_text())
@@ -53,6 +53,7 @@ PRINTED = (
         "celeba",
         "imagenette",
     ),
+    *("bach", "bikes", "bigbuckbunny_audio", "bigbuckbunny_video"),
     *("chairs", "cars", "lamps", "views1", "views1_tto", "views2", "views2_tto"),
     *("fit_psnr_db", "test_psnr_db_ft5", "accuracy_ft5", "test_psnr_db_ft10", "accuracy_ft10"),
     *("fit_psnr_db_fit20", "test_psnr_db_fit20", "accuracy_fit20"),

@@ -31,7 +31,7 @@ COMMANDS = {
     "merge": ("inrbench.cli.merge:merge", "Merge folders of records into one."),
     "compare": ("inrbench.cli.compare:compare", "Compare two folders of records, cell by cell."),
     "leaderboard": ("inrbench.cli.leaderboard:leaderboard", "Print tables of records, with intervals and ranks."),
-    "plot": ("inrbench.cli.plot:plot", "Draw how metrics depend on a setting, as a PNG."),
+    "plot": ("inrbench.cli.plot:plot", "Draw how metrics depend on a setting, or how fits came closer, as a PNG."),
     "render": ("inrbench.cli.render:render", "Write reconstructions beside originals: PNG, WAV, MP4."),
     "analyse": ("inrbench.cli.analyse:analyse", "Analyse a neural data set: a table and pictures."),
     "generate": ("inrbench.cli.generate:generate", "Train a generator on a neural data set, and draw from it."),
