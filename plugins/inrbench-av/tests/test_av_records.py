@@ -60,5 +60,5 @@ def test_every_record_leads_to_its_code(record: Plugin) -> None:
 
 def test_a_file_of_ones_own_is_a_scheme() -> None:
     (record,) = [record for record in RECORDS if record.scheme]
-    assert (record.name, record.uses) == ("file", ("av", "soundfile"))
+    assert (record.name, record.uses) == ("file", ("pillow", "av", "soundfile"))
     assert isinstance(build(record, "clip.mp4"), WritingDataSet)

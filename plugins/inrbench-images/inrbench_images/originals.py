@@ -34,6 +34,10 @@ class Originals:
     count: int
     read: Callable[[], Iterator[tuple[int, bytes]]]
 
+    def keep(self) -> None:
+        """Write what is not in the cache yet: before several threads ask for it at once."""
+        self._kept()
+
     def window(self, row: int, size: int, rng: np.random.Generator) -> Array:
         """[size, size, 3] of photograph ``row``, anywhere in it; one that is too small is enlarged first."""
         from PIL import Image
@@ -52,15 +56,19 @@ class Originals:
     def _kept(self) -> tuple[Array, Array]:
         """(where each photograph begins, and the last one ends; all bytes), mapped from the cache."""
         for _ in range(2):
-            try:
-                ends = np.load(self.place / "ends.npy", mmap_mode="r", allow_pickle=False)
-                contents = np.load(self.place / "contents.npy", mmap_mode="r", allow_pickle=False)
-                if ends.shape == (self.count + 1,) and contents.shape == (int(ends[-1]),):
-                    return ends, contents
-            except (OSError, ValueError, EOFError):
-                pass
+            if (kept := self._mapped()) is not None:
+                return kept
             self._write()
         raise BadData(f"photographs that were kept cannot be read back from {self.place}")
+
+    def _mapped(self) -> tuple[Array, Array] | None:
+        try:
+            ends = np.load(self.place / "ends.npy", mmap_mode="r", allow_pickle=False)
+            contents = np.load(self.place / "contents.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        whole = ends.shape == (self.count + 1,) and contents.shape == (int(ends[-1]),)
+        return (ends, contents) if whole else None
 
     def _write(self) -> None:
         contents: list[bytes | None] = [None] * self.count
@@ -81,10 +89,11 @@ class Originals:
         try:
             np.save(temporary / "contents.npy", np.frombuffer(whole, dtype=np.uint8))
             np.save(temporary / "ends.npy", ends)
-            shutil.rmtree(self.place, ignore_errors=True)
-            temporary.rename(self.place)
+            if self._mapped() is None:  # else another process was faster, with the same content
+                shutil.rmtree(self.place, ignore_errors=True)
+                temporary.rename(self.place)
         except OSError:
-            if not self.place.exists():  # else another process was faster just now, with the same content
+            if self._mapped() is None:  # else another process was faster just now
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -111,6 +120,7 @@ class WindowedPhotographs(GridSignals):
         originals, size = self.originals, self.values.shape[1]
         rows = np.asarray(indices) if self.rows is None else self.rows[indices]
         drawn = [rngs(int(one)) for one in self.ids[indices]]
+        originals.keep()
         with ThreadPoolExecutor(max(1, min(THREADS, len(rows)))) as pool:
             found = pool.map(lambda row, rng: originals.window(int(row), size, rng), rows, drawn)
             return np.stack(list(found))

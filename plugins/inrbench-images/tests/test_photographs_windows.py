@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inrbench_images.imagenette import CLASSES, Imagenette, ImagenetteSettings
-from inrbench_images.originals import WindowedPhotographs
+from inrbench_images.originals import Originals, WindowedPhotographs
 from PIL import Image
 
 from inrbench import draws
@@ -107,6 +108,21 @@ def test_originals_are_kept_once(folder: Path, tmp_path: Path) -> None:
     assert (kept / "ends.npy").stat().st_mtime_ns == changed
     (kept / "contents.npy").write_bytes(b"damaged")
     assert loaded(folder).windows(np.array([1]), lambda one: draws.generator(0, one)).shape == (1, 10, 10, 3)
+
+
+def test_threads_that_ask_at_once_write_originals_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, write = [], Originals._write
+
+    def slowly(originals: Originals) -> None:
+        written.append(originals.place)
+        time.sleep(0.1)
+        write(originals)
+
+    monkeypatch.setattr(Originals, "_write", slowly)
+    train = loaded(folder)
+    found = train.windows(np.zeros(16, dtype=np.int64), lambda one: draws.generator(0, one))
+    assert (found == found[0]).all()
+    assert len(written) == 1
 
 
 def test_training_sees_windows_that_change_with_the_step(folder: Path) -> None:
