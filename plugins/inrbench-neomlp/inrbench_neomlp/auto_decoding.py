@@ -75,6 +75,7 @@ class AutoDecoding:
         if len(train) == 0:
             raise Refused("there is no training signal: this data set has none, or data.validation takes them all")
         settings = self.settings.train
+        train = train.take(_chosen(len(train), settings.signals, run.rng("training signals")))
         pairs = pairs_of(train, run.device)
         drawn = self.field.init(torch_generator(run.rng("fitter", "initialisation")))
         backbone = {name: drawn[name].to(run.device).requires_grad_() for name in self.backbone_shapes}
@@ -126,8 +127,7 @@ class AutoDecoding:
 
     def _fit_psnr(self, train: Signals, latents: Float[Tensor, "signals nodes dim"], run: Run) -> dict[str, float]:
         """PSNR by the protocol of some training signals by the latents of their own."""
-        count = min(len(train), self.settings.fit_psnr_signals or len(train))
-        chosen = np.sort(run.rng("fit psnr").choice(len(train), count, replace=False))
+        chosen = _chosen(len(train), self.settings.fit_psnr_signals, run.rng("fit psnr"))
         rows = self._rows(train.ids[chosen], latents[torch.as_tensor(chosen).to(latents.device)])
         errors = np.concatenate(list(self._errors(rows, train.take(chosen), run)))
         decibels = metrics.psnr_db(errors)
@@ -307,6 +307,11 @@ class AutoDecoding:
 
 def _steps(epochs: float, per_epoch: int) -> int:
     return max(1, round(epochs * per_epoch))
+
+
+def _chosen(count: int, most: int | None, rng: np.random.Generator) -> Array:
+    """At most ``most`` of ``count`` places, in order; all of them where it is empty."""
+    return np.sort(rng.choice(count, min(count, most or count), replace=False))
 
 
 def _of_one_size(counts: Array) -> Sequence[Array]:

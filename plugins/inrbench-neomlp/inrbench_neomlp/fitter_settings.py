@@ -18,6 +18,9 @@ class PairTrainingSettings(TrainingSettings):
         None, "pairs whose gradients are computed at once; what fits a CPU's cache if empty, all on a GPU", ge=1
     )
     share: float = setting(1.0, "an epoch has as many pairs as this share of all that there are", gt=0.0, le=1.0)
+    signals: int | None = setting(
+        None, "training signals that the backbone is learned from; all if empty, or where there are no more", ge=1
+    )
 
     def num_steps(self, num_signals: int) -> int:
         """Optimiser steps for so many pairs: of each epoch ⌊share · pairs / batch⌋."""

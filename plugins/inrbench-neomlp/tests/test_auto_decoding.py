@@ -111,6 +111,20 @@ def test_an_epoch_of_training_has_the_whole_batches_that_its_pairs_fill(
     assert run.totals == {"train": steps}
 
 
+def test_a_backbone_is_learned_from_as_many_signals_as_are_asked_for(
+    double: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, seen = double.fitter_of(train={"signals": 4, "epochs": 1.0, "batch_size": 10}), []
+    note_calls(monkeypatch, fitter, "_fit_psnr", lambda train, latents, run: seen.append((train, latents)))
+    left = fitter.train(double.images(), double.images(0), CellRun(0))
+    assert left.steps == 8  # of 80 pairs
+    ((train, latents),) = seen
+    chosen = np.sort(CellRun(0).rng("training signals").choice(6, 4, replace=False))
+    assert train.ids.tolist() == (10 + chosen).tolist()
+    assert len(latents) == 4
+    assert double.fitter_of(train={"signals": 9}).train(double.images(), double.images(0), CellRun(0)).steps == 28
+
+
 @pytest.mark.parametrize("count", [None, 4])
 def test_the_fit_psnr_is_that_of_the_latents_that_are_thrown_away(
     double: ModuleType, count: int | None, monkeypatch: pytest.MonkeyPatch
