@@ -83,10 +83,15 @@ LAPTOP_CLIPS: Tree = {
     for name, steps in LAPTOP_STEPS.items()
 }
 LAPTOP_CLIPS["bach"] = merge(LAPTOP_CLIPS["bach"], {"fitter": {"evaluate": 40}})
-#: Time that spans ±100 makes a SPDER's layers start at arguments of some hundreds, and learn late.
+#: Time that spans ±100 makes a SPDER start at arguments of some hundreds, and learn late; so do large steps.
+SPDER_SOUND_LAPTOP: Tree = {"inr": {"time_scale": 10.0}, "fitter": {"lr": 5e-5}}
+SPDER_LAPTOP: Mapping[str, Tree] = {
+    "bach": SPDER_SOUND_LAPTOP,
+    "chord": SPDER_SOUND_LAPTOP,
+    **{name: {"inr": {"time_scale": 10.0}} for name in ("bigbuckbunny", "beat", "file")},
+}
 SPDER_LAPTOP_CLIPS: Tree = {
-    name: merge(clip, {"inr": {"time_scale": 10.0}} if CLIPS[name]["inr"]["time_scale"] > 1.0 else {})
-    for name, clip in LAPTOP_CLIPS.items()
+    name: merge(clip, {"fitter": {"lr": 1e-4}}, SPDER_LAPTOP.get(name, {})) for name, clip in LAPTOP_CLIPS.items()
 }
 RFFNET_LAPTOP_CLIPS: Tree = _each(LAPTOP_CLIPS, {"fitter": {"lr": 1e-3}})
 
