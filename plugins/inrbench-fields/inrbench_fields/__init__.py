@@ -8,9 +8,11 @@ from inrbench.plugin import Method, Plugin, hookimpl
 from inrbench_fields.recipes import (
     CLIPS,
     LAPTOP_CLIPS,
+    LAPTOP_SHAPES,
     RFFNET_CLIPS,
     RFFNET_LAPTOP_CLIPS,
     SMOKE_CLIPS,
+    SMOKE_SHAPES,
     SPDER_LAPTOP_CLIPS,
 )
 
@@ -163,7 +165,7 @@ def inrbench_methods() -> list[Method]:
                 "data": {"test_size": 8},
             },
         },
-        profiles_for_dataset={"laptop": LAPTOP_CLIPS, "smoke": SMOKE_CLIPS},
+        profiles_for_dataset={"laptop": {**LAPTOP_CLIPS, **LAPTOP_SHAPES}, "smoke": {**SMOKE_CLIPS, **SMOKE_SHAPES}},
         source=SIREN_SOURCE,
         citation=SIREN_CITATION,
     )
@@ -172,7 +174,10 @@ def inrbench_methods() -> list[Method]:
         name="spder",
         summary="one SPDER a signal, fitted by plain gradient descent; reconstruction only",
         inr="spder",
-        profiles_for_dataset={"laptop": SPDER_LAPTOP_CLIPS, "smoke": SMOKE_CLIPS},
+        profiles_for_dataset={
+            "laptop": {**SPDER_LAPTOP_CLIPS, **LAPTOP_SHAPES},
+            "smoke": {**SMOKE_CLIPS, **SMOKE_SHAPES},
+        },
         source=SPDER_SOURCE,
         citation=SPDER_CITATION,
     )
@@ -183,7 +188,10 @@ def inrbench_methods() -> list[Method]:
         inr="rffnet",
         settings={"inr": {"width": 256, "depth": 3, "sigma": 20.0}, "fitter": {"steps": 1000, "lr": 1e-4}},
         for_dataset=RFFNET_CLIPS,
-        profiles_for_dataset={"laptop": RFFNET_LAPTOP_CLIPS, "smoke": SMOKE_CLIPS},
+        profiles_for_dataset={
+            "laptop": {**RFFNET_LAPTOP_CLIPS, **LAPTOP_SHAPES},
+            "smoke": {**SMOKE_CLIPS, **SMOKE_SHAPES},
+        },
         source=FOURIER_SOURCE,
         citation=FOURIER_CITATION,
     )

@@ -1,5 +1,7 @@
 """Settings of SIREN, SPDER and RFFNet on clips of sound and film: those of NeoMLP's paper, a laptop's and a test's.
 
+Beside them what a laptop and a test need where signals are occupancies.
+
 Kofinas et al., 2024 (arXiv 2412.08731), Table 6 and appendix: five linear layers, of width 256 for sound and 1,024 for
 film; a step sees the whole sound, or 262,144 points of a film; Adam at 5e-5 or 1e-4. All methods of a clip had the same
 hours, which leaves the steps unstated: here they are so many that they take about as long as NeoMLP's epochs, of which
@@ -13,7 +15,16 @@ from typing import Any
 
 from inrbench.trees import merge
 
-__all__ = ["CLIPS", "LAPTOP_CLIPS", "RFFNET_CLIPS", "RFFNET_LAPTOP_CLIPS", "SMOKE_CLIPS", "SPDER_LAPTOP_CLIPS"]
+__all__ = [
+    "CLIPS",
+    "LAPTOP_CLIPS",
+    "LAPTOP_SHAPES",
+    "RFFNET_CLIPS",
+    "RFFNET_LAPTOP_CLIPS",
+    "SMOKE_CLIPS",
+    "SMOKE_SHAPES",
+    "SPDER_LAPTOP_CLIPS",
+]
 
 Tree = dict[str, Any]
 BATCH = 262_144
@@ -109,4 +120,13 @@ SMOKE_CLIPS: Tree = {
         "data": {"test_size": None, **SMOKE_CUTS.get(name, {})},
     }
     for name in CLIPS
+}
+
+# ------------------------------------------------------------------ occupancies
+
+#: Their points are too many for every step to see all. Meshes of the user's own are often few, and all are fitted.
+SMOKE_SHAPES: Tree = {"mesh": {"data": {"test_size": None}}}
+LAPTOP_SHAPES: Tree = {
+    **{name: {"fitter": {"batch_points": 1024}} for name in ("solids", "shapenet10")},
+    "mesh": {"fitter": {"batch_points": 4096}, **SMOKE_SHAPES["mesh"]},
 }
