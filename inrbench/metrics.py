@@ -27,6 +27,8 @@ __all__ = [
 
 #: The squared error below which a PSNR is capped: 100 dB. A reconstruction without any error has no logarithm.
 SMALLEST_MSE = 1e-10
+#: A channel whose variance is not above this share of its power does not vary but for rounding.
+SILENT = 1e-12
 Z95 = 1.959963984540054
 
 
@@ -125,12 +127,17 @@ class Tally:
         """Scale-invariant signal-to-noise ratio in dB, mean over channels, of sound without its mean.
 
         Le Roux et al., SDR - half-baked or well done?, arXiv 1811.02508, equation 3, where it is called SI-SDR; within
-        100 dB of 0.
+        100 dB of 0. It is undefined for a channel that is silent throughout, as that for deep tones often is: such
+        channels are left out, and -100 dB stand for sound that has no other.
         """
         p, t, pp, pt, tt = self._moments / self._points
         variance, covariance, energy = tt - t * t, pt - p * t, pp - p * p
+        sounds = variance > SILENT * tt
+        if not sounds.any():
+            return float(10.0 * np.log10(SMALLEST_MSE))
+        variance, covariance, energy = variance[sounds], covariance[sounds], energy[sounds]
         with np.errstate(divide="ignore", invalid="ignore"):
-            signal = np.where(variance > 0, covariance**2 / variance, 0.0)
+            signal = covariance**2 / variance
             noise = np.maximum(energy - signal, 0.0)
             ratio = np.where(signal > 0, signal / noise, 0.0)
         return float((10.0 * np.log10(np.clip(ratio, SMALLEST_MSE, 1 / SMALLEST_MSE))).mean())

@@ -148,3 +148,11 @@ def test_si_snr_has_bounds() -> None:
     assert si_snr(values, values) == 100.0
     assert si_snr(np.full_like(values, 0.5), values) == -100.0
     assert si_snr(values, np.full_like(values, 0.5)) == -100.0
+
+
+def test_a_silent_channel_has_no_si_snr() -> None:
+    rng = np.random.default_rng(0)
+    values, predicted = rng.random((100, 2)), rng.random((100, 2))
+    silent, noise = np.full((100, 1), 0.3), rng.random((100, 1))
+    joined = si_snr(np.hstack([predicted, noise]), np.hstack([values, silent]))
+    assert joined == pytest.approx(si_snr(predicted, values), abs=1e-9)
