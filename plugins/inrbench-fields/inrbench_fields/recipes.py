@@ -46,10 +46,6 @@ def _film(epochs: int, points: int, time_scale: float = 1.0) -> Tree:
     return _clip(1024, epochs * -(-points // BATCH), 1e-4, BATCH, time_scale)
 
 
-def _each(clips: Mapping[str, Tree], settings: Mapping[str, Any]) -> Tree:
-    return {name: merge(clip, settings) for name, clip in clips.items()}
-
-
 # ------------------------------------------------------------------ paper
 
 #: Clips that the paper does not have are as those that they are like; a file of the user's own is taken for film with
@@ -74,20 +70,20 @@ RFFNET_CLIPS: Tree = {
 #: Small batches and larger steps that shrink; films are cut and made smaller, and their fields narrower.
 LAPTOP: Tree = {
     "inr": {"width": 256},
-    "fitter": {"batch_points": 4096, "lr": 3e-4, "schedule": "cosine", "evaluate": 20},
+    "fitter": {"batch_points": 4096, "lr": 3e-4, "schedule": "cosine", "evaluate": 20, "evaluate_points": 2**15},
 }
 LAPTOP_STEPS = {
-    "bach": 8000,
+    "bach": 12_000,
     "chord": 1500,
-    "bikes": 4000,
+    "bikes": 2500,
     "zone-plate": 1500,
-    "bigbuckbunny": 4000,
+    "bigbuckbunny": 2500,
     "beat": 1500,
-    "file": 4000,
+    "file": 2500,
 }
 CUTS: Mapping[str, Tree] = {
     "bikes": {"frames": 32, "shrink": 4},
-    "bigbuckbunny": {"frames": 32, "shrink": 8},
+    "bigbuckbunny": {"start": 3.0, "frames": 32, "shrink": 8},
 }
 LAPTOP_CLIPS: Tree = {
     name: merge(LAPTOP, {"fitter": {"steps": steps}, "data": {"test_size": None, **CUTS.get(name, {})}})
@@ -97,14 +93,22 @@ LAPTOP_CLIPS["bach"] = merge(LAPTOP_CLIPS["bach"], {"fitter": {"evaluate": 40}})
 #: Time that spans ±100 makes a SPDER start at arguments of some hundreds, and learn late; so do large steps.
 SPDER_SOUND_LAPTOP: Tree = {"inr": {"time_scale": 10.0}, "fitter": {"lr": 5e-5}}
 SPDER_LAPTOP: Mapping[str, Tree] = {
-    "bach": SPDER_SOUND_LAPTOP,
+    "bach": merge(SPDER_SOUND_LAPTOP, {"fitter": {"steps": 9000}}),
     "chord": SPDER_SOUND_LAPTOP,
     **{name: {"inr": {"time_scale": 10.0}} for name in ("bigbuckbunny", "beat", "file")},
 }
 SPDER_LAPTOP_CLIPS: Tree = {
     name: merge(clip, {"fitter": {"lr": 1e-4}}, SPDER_LAPTOP.get(name, {})) for name, clip in LAPTOP_CLIPS.items()
 }
-RFFNET_LAPTOP_CLIPS: Tree = _each(LAPTOP_CLIPS, {"fitter": {"lr": 1e-3}})
+#: Of frames that are small, frequencies that are as much lower.
+RFFNET_LAPTOP: Mapping[str, Tree] = {
+    "bach": {"fitter": {"steps": 9000}},
+    **{name: {"inr": {"sigma": 2.0}} for name in ("bikes", "zone-plate")},
+    **{name: {"inr": {"sigma": 1.0}} for name in ("bigbuckbunny", "beat")},
+}
+RFFNET_LAPTOP_CLIPS: Tree = {
+    name: merge(clip, {"fitter": {"lr": 3e-3}}, RFFNET_LAPTOP.get(name, {})) for name, clip in LAPTOP_CLIPS.items()
+}
 
 # ------------------------------------------------------------------ smoke
 

@@ -60,22 +60,26 @@ def _above(profile: Mapping[str, Tree]) -> Tree:
 
 
 def _laptop(steps: int, batch: int, field: Mapping[str, Any] | None = None, **data: Any) -> Tree:
-    fitter = {"steps": steps, "batch_points": batch, "lr": 5e-3, "schedule": "cosine"}
+    fitter = {"steps": steps, "batch_points": batch, "lr": 1e-2, "schedule": "cosine"}
     looks = {"evaluate": 20, "evaluate_points": 2**15}
     return {"inr": dict(field or {}), "fitter": {**fitter, **looks}, "data": data}
 
 
-#: A film's field is as wide as a sound's. Its cuts are those of the other fields, which it is compared with.
+#: A film's field is as wide as a sound's; where frames are small, frequencies are as much lower. Its cuts are those of
+#: the other fields, which it is compared with.
 NARROW = {"dim": 64, "ffn_dim": 256, "heads": 4, "layers": 3, "hidden": 4}
+COARSE = {**NARROW, "sigma": 5.0}
+BACH = _laptop(7500, 1024)
+BACH["fitter"]["evaluate"] = 40
 LAPTOP_FOR_CLIP: Tree = _above(
     {
-        "bach": _laptop(6000, 1024),
+        "bach": BACH,
         "chord": _laptop(1500, 1024),
-        "bikes": _laptop(1500, 1024, NARROW, frames=32, shrink=4),
-        "zone-plate": _laptop(1500, 1024, NARROW),
-        "bigbuckbunny": _laptop(1000, 1024, NARROW, frames=32, shrink=8),
-        "beat": _laptop(1000, 1024, NARROW),
-        "file": _laptop(1000, 1024, NARROW),
+        "bikes": _laptop(2500, 512, COARSE, frames=32, shrink=4),
+        "zone-plate": _laptop(1500, 512, COARSE),
+        "bigbuckbunny": _laptop(1800, 512, COARSE, start=3.0, frames=32, shrink=8),
+        "beat": _laptop(1500, 512, COARSE),
+        "file": _laptop(1500, 512, NARROW),
     }
 )
 
