@@ -73,7 +73,7 @@ LAPTOP: Tree = {
     "fitter": {"batch_points": 4096, "lr": 3e-4, "schedule": "cosine", "evaluate": 20, "evaluate_points": 2**15},
 }
 LAPTOP_STEPS = {
-    "bach": 12_000,
+    "bach": 10_000,
     "chord": 1500,
     "bikes": 2500,
     "zone-plate": 1500,
@@ -93,7 +93,7 @@ LAPTOP_CLIPS["bach"] = merge(LAPTOP_CLIPS["bach"], {"fitter": {"evaluate": 40}})
 #: Time that spans ±100 makes a SPDER start at arguments of some hundreds, and learn late; so do large steps.
 SPDER_SOUND_LAPTOP: Tree = {"inr": {"time_scale": 10.0}, "fitter": {"lr": 5e-5}}
 SPDER_LAPTOP: Mapping[str, Tree] = {
-    "bach": merge(SPDER_SOUND_LAPTOP, {"fitter": {"steps": 9000}}),
+    "bach": merge(SPDER_SOUND_LAPTOP, {"fitter": {"steps": 8000}}),
     "chord": SPDER_SOUND_LAPTOP,
     **{name: {"inr": {"time_scale": 10.0}} for name in ("bigbuckbunny", "beat", "file")},
 }
@@ -102,7 +102,7 @@ SPDER_LAPTOP_CLIPS: Tree = {
 }
 #: Of frames that are small, frequencies that are as much lower.
 RFFNET_LAPTOP: Mapping[str, Tree] = {
-    "bach": {"fitter": {"steps": 9000}},
+    "bach": {"fitter": {"steps": 8000}},
     **{name: {"inr": {"sigma": 2.0}} for name in ("bikes", "zone-plate")},
     **{name: {"inr": {"sigma": 1.0}} for name in ("bigbuckbunny", "beat")},
 }

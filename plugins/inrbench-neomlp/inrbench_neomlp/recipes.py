@@ -69,7 +69,7 @@ def _laptop(steps: int, batch: int, field: Mapping[str, Any] | None = None, **da
 #: the other fields, which it is compared with.
 NARROW = {"dim": 64, "ffn_dim": 256, "heads": 4, "layers": 3, "hidden": 4}
 COARSE = {**NARROW, "sigma": 5.0}
-BACH = _laptop(7500, 1024)
+BACH = _laptop(6000, 1024)
 BACH["fitter"]["evaluate"] = 40
 LAPTOP_FOR_CLIP: Tree = _above(
     {
