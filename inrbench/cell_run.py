@@ -57,6 +57,7 @@ class CellRun:
         self.threads = threads
         self.folder = folder
         self.prefix = ""
+        self.copy = 0  # of the signals that are being fitted: 0 are the signals themselves
         self.progress = progress or Progress(quiet=True)
         self.stop = stop or threading.Event()
         self.checkpoint_every_s = checkpoint_every_s
@@ -68,8 +69,17 @@ class CellRun:
         self.history: list[dict[str, float]] = []
 
     def rng(self, *purpose: object) -> np.random.Generator:
-        """The generator keyed by (seed, ``*purpose``)."""
-        return draws.generator(self.seed, *purpose)
+        """The generator keyed by (seed, ``*purpose``); that of a copy of the signals also by its number."""
+        return draws.generator(self.seed, *(("of copy", self.copy) if self.copy else ()), *purpose)
+
+    @contextlib.contextmanager
+    def of_copy(self, number: int) -> Iterator[None]:
+        """Within the block draws are those of copy ``number``: copies keep their signal's id, and share no draw."""
+        before, self.copy = self.copy, number
+        try:
+            yield
+        finally:
+            self.copy = before
 
     @contextlib.contextmanager
     def clock(self, name: str) -> Iterator[None]:

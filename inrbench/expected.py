@@ -168,7 +168,7 @@ def _seconds(record: Record, one: Foreseen, name: str) -> float:
         here = [_steps(one, part), size.train_flops if part == "fitter" else size.reader_flops]
         flops = costs.get("train_flops_per_signal" if part == "fitter" else "read_flops_per_signal")
         trained = (settings.get(part) or {}).get("train")
-        there = [_presented(trained, facts.get("train_signals")), flops]
+        there = [_presented(one, part, trained, facts.get("train_signals")), flops]
     elif name == "fit_train_s":
         copies = one.cell.data_settings.copies.count
         here = [float(counts.train * copies) if counts else None, size.fit_flops]
@@ -188,20 +188,20 @@ def _steps(one: Foreseen, part: str = "fitter") -> float | None:
     trained = getattr(one.cell.settings[part], "train", None)
     if not isinstance(trained, TrainingSettings) or one.counts is None:
         return None
-    return float(trained.num_steps(one.counts.train) * trained.batch_size)
+    return trained.presented(one.counts.train)
 
 
-def _presented(trained: Any, signals: Any) -> float | None:
+def _presented(one: Foreseen, part: str, trained: Any, signals: Any) -> float | None:
     """The same of a record's settings of training, for so many training signals."""
+    own = getattr(one.cell.settings[part], "train", None)
+    kind = type(own) if isinstance(own, TrainingSettings) else TrainingSettings
     if not isinstance(trained, Mapping) or not isinstance(signals, int):
         return None
     try:
-        model = TrainingSettings.model_validate(
-            {k: v for k, v in trained.items() if k in TrainingSettings.model_fields}
-        )
+        model = kind.model_validate({k: v for k, v in trained.items() if k in kind.model_fields})
     except ValueError:  # of another version of this code
         return None
-    return float(model.num_steps(signals) * model.batch_size)
+    return model.presented(signals)
 
 
 def _kept_training(cells: Sequence[Foreseen]) -> tuple[float, str] | None:

@@ -114,7 +114,8 @@ def _fitted_with_copies(
     for number in range(1, count):
         for i, piece in enumerate(pieces(signals, copies, whole=fitter.facts().pooled)):
             entries = copied(signals.take(np.arange(piece.start, piece.stop)), copies, number, run.rng)
-            with run.checkpoints_in(stages.path("read"), f"copy-{number}-{i}-"):  # that key knows what copies are
+            # the key of reading knows what copies are
+            with run.of_copy(number), run.checkpoints_in(stages.path("read"), f"copy-{number}-{i}-"):
                 for rows in _fitted(fitter, entries, run, f"fit copy {number} of {name}", clock="fit_train"):
                     yield replace(rows, copies=np.full(len(rows), number, dtype=np.int64))
 

@@ -124,6 +124,10 @@ class TrainingSettings(Settings):
             return self.steps
         return max(1, round(self.epochs * max(1, num_signals // self.batch_size)))
 
+    def presented(self, num_signals: int) -> float:
+        """How many signals the loop sees, one after the other, of ``num_signals``."""
+        return float(self.num_steps(num_signals) * self.batch_size)
+
 
 class SignalTrainingSettings(TrainingSettings):
     """A training loop over signals, not over representations."""

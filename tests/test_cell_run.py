@@ -311,3 +311,16 @@ def test_another_thread_leaves_the_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_copy_has_draws_of_its_own() -> None:
+    run = CellRun(3)
+    drawn = run.rng("latents", 7).random()
+    with run.of_copy(0):
+        assert run.rng("latents", 7).random() == drawn
+    with run.of_copy(2):
+        second = run.rng("latents", 7).random()
+        with run.of_copy(1):
+            assert run.rng("latents", 7).random() not in (drawn, second)
+        assert run.rng("latents", 7).random() == second != drawn
+    assert run.rng("latents", 7).random() == drawn

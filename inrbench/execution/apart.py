@@ -116,7 +116,7 @@ class RemoteFitter:
             yield some[0]
 
     def _ask(self, request: tuple[Any, ...], run: Run | None) -> Any:
-        state = (run.folder, run.prefix, run.stage) if isinstance(run, CellRun) else None
+        state = (run.folder, run.prefix, run.stage, run.copy) if isinstance(run, CellRun) else None
         try:
             self.channel.send((*request, state))
             while (answer := self.channel.receive())[0] == "log":
@@ -193,7 +193,7 @@ def _serve(channel: _Channel, cell: Cell, run: CellRun) -> None:
         except (EOFError, OSError):
             return
         if state is not None:
-            own.folder, own.prefix, own.stage = state
+            own.folder, own.prefix, own.stage, own.copy = state
         found: tuple[str, Any]
         try:
             found = "ok", answer(kind, arguments)

@@ -59,6 +59,13 @@ class Cut:
         """[frames, height, width, 3]."""
         return len(self.frames), len(self.rows), len(self.columns), COLOURS
 
+    @property
+    def seconds(self) -> tuple[Fraction, Fraction] | None:
+        """How long the picture and the sound last, where both are used."""
+        if self.film is None or self.sound is None:
+            return None
+        return len(self.frames) / self.film.rate, Fraction(len(self.samples), self.sound.rate)
+
     def spec(self) -> SignalSpec:
         """One clip, in the split test, without classes."""
         parts = []

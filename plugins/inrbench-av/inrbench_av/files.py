@@ -39,4 +39,4 @@ def read(path: Path, cut: Cut, where: str) -> ClipSignals:
     """The clip, one array a part. Raises BadData for a file that is damaged or ends early."""
     if cut.film is None and cut.sound is not None and probe_sound(path) is not None:
         return clip_of(None, read_sound(path, cut.sound, cut.samples, where))
-    return clip_of(*read_film(path, cut, where))
+    return clip_of(*read_film(path, cut, where), cut.seconds)

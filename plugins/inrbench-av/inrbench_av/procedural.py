@@ -36,7 +36,7 @@ class Procedural(ClipData):
             values = self.heard(np.arange(cut.sound.samples) / cut.sound.rate)
             loudest = LOUDNESS / np.abs(values).max()
             audio = np.round(loudest * values[cut.samples.start : cut.samples.stop]).astype(np.int16)
-        return clip_of(video, audio)
+        return clip_of(video, audio, cut.seconds)
 
     def frame(self, number: int) -> Array:
         """[height, width, 3] in [0, 1]."""

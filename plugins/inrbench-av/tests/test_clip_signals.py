@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from inrbench_av.clips import clip_of, peak_of
@@ -41,6 +43,16 @@ def test_the_sound_of_a_film_lies_in_its_middle_and_on_the_channels_behind_it() 
     )
     assert audio.values.shape == (8, 1, 1, 2)
     assert (audio.values[:, 0, 0] == AUDIO).all()
+
+
+def test_the_longer_of_picture_and_sound_fills_the_time_axis() -> None:
+    # four frames in 2 s under eight samples in 8 s: samples lie 1/4 apart, and so do two frames
+    video, audio = clip_of(VIDEO, AUDIO, (Fraction(2), Fraction(8))).observed(0)
+    assert audio.domain == Grid.of(8, 1, 1)
+    assert video.domain.axes == ((4, -1.0, -0.5), (2, -1.0, 1.0), (3, -1.0, 1.0))
+    video, audio = clip_of(VIDEO, AUDIO, (Fraction(8), Fraction(2))).observed(0)
+    assert video.domain == Grid.of(4, 2, 3)
+    assert audio.domain.axes[0] == (8, -1.0, -0.5)
 
 
 def test_values_stay_where_they_are() -> None:

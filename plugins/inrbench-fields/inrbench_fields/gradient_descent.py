@@ -124,12 +124,13 @@ class GradientDescent:
             for key, gradient in gradients.items():
                 arrays[key].grad = gradient.contiguous()  # a fused step reads both as they lie in memory
             optimiser.step()
-            if settings.batch_points is not None and step % LOG_EVERY == 0:
-                run.log(step, loss=float(error.mean()))
+            if step % LOG_EVERY == 0 or step == settings.steps - 1 or step + 1 in looked_at:
+                if not bool(error.isfinite().all()):
+                    raise NotFinite(f"fitting diverged on signal {objective.ids[int(error.isfinite().int().argmin())]}")
+                if settings.batch_points is not None and step % LOG_EVERY == 0:
+                    run.log(step, loss=float(error.mean()))
             if step + 1 in looked_at:
                 self._log_psnr(step + 1, arrays, looks, run)
-            if step == settings.steps - 1 and not bool(error.isfinite().all()):
-                raise NotFinite(f"fitting diverged on signal {objective.ids[int(error.isfinite().int().argmin())]}")
         return {key: array.cpu().numpy() for key, array in arrays.items()}
 
     def _log_psnr(self, done: int, arrays: dict[str, Tensor], looks: Sequence[Look], run: Run) -> None:

@@ -201,6 +201,11 @@ def test_a_fit_that_diverges_names_the_signal() -> None:
         fitted(fitter_of(optimiser="sgd", lr=1e30, steps=5), signals)
 
 
+def test_a_fit_that_diverges_ends_long_before_its_last_step() -> None:
+    with pytest.raises(NotFinite, match=r"^fitting diverged"):
+        fitted(fitter_of(optimiser="sgd", lr=1e30, steps=10**9), images(1))
+
+
 def test_query_gives_unit_values_at_any_resolution() -> None:
     fitter, signals = fitter_of(), images(3)
     rows = fitted(fitter, signals)

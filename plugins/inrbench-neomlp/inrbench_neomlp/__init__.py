@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from inrbench.plugin import Method, Plugin, hookimpl
-from inrbench.trees import merge
 from inrbench_neomlp.recipes import FOR_CLIP, LAPTOP_FOR_CLIP, SMOKE_FOR_CLIP
 from inrbench_neomlp.set_recipes import FOR_SET, LAPTOP, LAPTOP_FOR_SET, PAPER, SMOKE
 
@@ -76,15 +72,10 @@ def inrbench_methods() -> list[Method]:
             for_dataset={**FOR_SET, **FOR_CLIP},
             profiles={"laptop": LAPTOP, "smoke": SMOKE},
             profiles_for_dataset={
-                "laptop": {**LAPTOP_FOR_SET, **_of_clips(LAPTOP_FOR_CLIP)},
-                "smoke": _of_clips(SMOKE_FOR_CLIP),
+                "laptop": {**LAPTOP_FOR_SET, **LAPTOP_FOR_CLIP},
+                "smoke": SMOKE_FOR_CLIP,
             },
             source=SOURCE,
             citation=CITATION,
         )
     ]
-
-
-def _of_clips(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Every clip's settings with a profile's above them: they name their parts again, which drops those of sets."""
-    return {name: merge(tree, profile.get(name, {})) for name, tree in FOR_CLIP.items()}

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from inrbench import metrics
 from inrbench.backends.torch.draws import torch_generator
-from inrbench.backends.torch.fields import Field, loss_and_gradient, to_device
+from inrbench.backends.torch.fields import Field, LatentField, loss_and_gradient, to_device
 from inrbench.backends.torch.operators import observe
 from inrbench.backends.torch.precision import check_agreement, mixed_precision
 from inrbench.backends.torch.training import Group, Part, descend, micro_batch, with_gradient
@@ -53,9 +53,16 @@ class AutoDecoding:
     """
 
     def __init__(self, settings: AutoDecodingSettings, spec: SignalSpec, inr: Field) -> None:
-        names = getattr(inr, "latents", ())
+        names = inr.latents if isinstance(inr, LatentField) else ()
         if not names:
             raise Refused("fitter 'auto-decoding' takes a field with latents, as --set inr=neomlp; this one has none")
+        if len(spec.parts) != 1:
+            raise Refused(f"fitter 'auto-decoding' takes signals of one part; these have {len(spec.parts)}")
+        if spec.sizes and not spec.sizes.get("train"):
+            raise Refused(
+                "fitter 'auto-decoding' learns from training signals, and this data set has none; a single signal is "
+                "fitted by --set fitter=gradient-descent"
+            )
         example = inr.init(torch.Generator().manual_seed(0))
         shapes = {name: tuple(example[name].shape) for name in names}
         if len({shape[1:] for shape in shapes.values()}) != 1 or any(len(shape) != 2 for shape in shapes.values()):
@@ -96,7 +103,8 @@ class AutoDecoding:
         descend("train", groups, losses, total, settings, run)
         shared = {f"backbone/{name}": array.detach().cpu().numpy().copy() for name, array in backbone.items()}
         self.load(shared)
-        measured = self._fit_psnr(train, latents.detach(), run)
+        with run.evaluating():
+            measured = self._fit_psnr(train, latents.detach(), run)
         run.log(total, **measured)
         return Trained(shared, {}, total, metrics=measured)
 
@@ -270,7 +278,7 @@ class AutoDecoding:
             adapted_values=prod(self.shape),
             initialisation="auto-decoded",
             scope="global",
-            train_flops=3.0 * forward * settings.train.share * settings.train.epochs,
+            train_flops=3.0 * forward,
             fit_flops=2.0 * forward * settings.fit.share * settings.fit.epochs,
             pooled=settings.fit.draws == "pooled",
         )

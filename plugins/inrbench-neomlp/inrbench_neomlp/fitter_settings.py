@@ -26,6 +26,10 @@ class PairTrainingSettings(TrainingSettings):
         """Optimiser steps for so many pairs: of each epoch ⌊share · pairs / batch⌋."""
         return super().num_steps(int(self.share * num_signals + 1e-9))  # 0.29 * 100 is 28.999999999999996
 
+    def presented(self, num_signals: int) -> float:
+        """As many as all points of the signals that it learns from would be; ``steps``, if given, count for nothing."""
+        return self.epochs * self.share * min(num_signals, self.signals or num_signals)
+
 
 class FittingSettings(Settings):
     """Descent on fresh latents, the backbone as training left it."""

@@ -49,6 +49,7 @@ FOR_CLIP: Tree = {
     "bigbuckbunny": _clip(FILM, steps=_steps(400, 30_412_800 + 254_976), lr=5e-4),
     "beat": _clip(FILM, steps=_steps(2000, 9_216 + 8_000), lr=5e-4),
     "file": _clip(FILM, steps=_steps(400, 30_412_800 + 254_976), lr=5e-4),
+    "mesh": _clip(PICTURE, steps=100_000, lr=5e-4),
 }
 
 # ------------------------------------------------------------------ laptop
@@ -80,6 +81,7 @@ LAPTOP_FOR_CLIP: Tree = _above(
         "bigbuckbunny": _laptop(1800, 512, COARSE, start=3.0, frames=32, shrink=8),
         "beat": _laptop(1500, 512, COARSE),
         "file": _laptop(1500, 512, NARROW),
+        "mesh": _laptop(1500, 512, COARSE),
     }
 )
 
@@ -94,7 +96,7 @@ def _smoke(**data: Any) -> Tree:
 
 SMOKE_FOR_CLIP: Tree = _above(
     {
-        **dict.fromkeys(("chord", "zone-plate", "beat", "file"), _smoke()),
+        **dict.fromkeys(("chord", "zone-plate", "beat", "file", "mesh"), _smoke()),
         "bach": _smoke(stop=0.2),
         "bikes": _smoke(frames=2, shrink=16),
         "bigbuckbunny": _smoke(frames=2, shrink=32),

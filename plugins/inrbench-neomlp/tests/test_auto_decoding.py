@@ -275,7 +275,9 @@ def test_its_facts_are_those_of_the_backbone_and_the_latents(double: ModuleType)
     assert fitter.layout.kind == "latent"
     assert fitter.layout.shapes == {"latent": (3, 4)}
     forward = double.Double().flops(20)
-    assert (facts.train_flops, facts.fit_flops) == (3 * forward * 2, 2 * forward * 3)
+    assert (facts.train_flops, facts.fit_flops) == (3 * forward, 2 * forward * 3)
+    assert fitter.settings.train.presented(6) == 6 * 4 * 0.5  # as many pairs as those signals have
+    assert double.fitter_of(train={"epochs": 4.0, "signals": 2}).settings.train.presented(6) == 2 * 4
     assert (facts.initialisation, facts.pooled) == ("auto-decoded", False)
     assert double.fitter_of(fit={"draws": "pooled"}).facts().pooled is True
 
@@ -290,6 +292,22 @@ def test_it_refuses_a_field_without_latents_and_latents_that_are_no_nodes(double
         Refused, match=r"takes latents \[nodes, D\] of one D; this field has hidden \(2, 4\), bias \(8,\)"
     ):
         double.fitter_of(field=field)
+
+
+def test_it_refuses_a_clip_before_any_work(double: ModuleType) -> None:
+    (part,) = double.GRID.parts
+    with pytest.raises(Refused, match="has none; a single signal is fitted by --set fitter=gradient-descent"):
+        double.fitter_of(SignalSpec((part,), sizes={"test": 1}))
+    with pytest.raises(Refused, match="takes signals of one part; these have 2"):
+        double.fitter_of(SignalSpec((part, part)))
+
+
+def test_copies_start_from_latents_of_their_own(double: ModuleType) -> None:
+    fitter, signals, run = double.trained(), double.images(), CellRun(0)
+    first = double.fitted(fitter, signals, run)
+    with run.of_copy(1):
+        other = double.fitted(fitter, signals, run)
+    assert not same(first, other)
 
 
 def test_it_refuses_to_train_on_nothing(double: ModuleType) -> None:

@@ -14,7 +14,8 @@ from inrbench.cells import resolve
 pytest.importorskip("inrbench_av")
 
 PROFILES = {"paper": FOR_CLIP, "laptop": LAPTOP_FOR_CLIP, "smoke": SMOKE_FOR_CLIP}
-CLIPS = [name for name in FOR_CLIP if name != "file"]
+PATHS = ("file", "mesh")  # these take a place
+CLIPS = [name for name in FOR_CLIP if name not in PATHS]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -26,6 +27,23 @@ def test_a_clip_is_fitted_whole_by_gradient_descent_and_read_by_nothing(clip: st
     for part in ("inr", "fitter", "data"):
         wanted = {key: value for key, value in PROFILES[profile][clip][part].items() if key != "name"}
         assert {key: tree[part][key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize("profile", ["laptop", "smoke"])
+def test_fields_that_are_compared_see_the_same_of_a_clip_and_look_at_as_many_points(profile: str) -> None:
+    for clip in CLIPS:
+        trees = [resolve(method, clip, profile=profile).tree() for method in ("neomlp", "siren", "rffnet", "spder")]
+        assert all(tree["data"] == trees[0]["data"] for tree in trees), clip
+        assert len({tree["fitter"]["evaluate_points"] for tree in trees}) == 1, clip
+
+
+def test_a_mesh_of_ones_own_is_fitted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    pytest.importorskip("inrbench_shapes")
+    trimesh.creation.box().export(tmp_path / "box.obj")
+    monkeypatch.setenv("INRBENCH_CACHE", str(tmp_path / "cache"))
+    tree = resolve("neomlp", f"mesh:{tmp_path / 'box.obj'}", profile="smoke").tree()
+    assert (tree["fitter"]["name"], tree["reader"], tree["data"]["test_size"]) == ("gradient-descent", None, None)
 
 
 def test_the_papers_settings_are_those_of_its_table() -> None:
