@@ -78,7 +78,7 @@ LAPTOP_FOR_CLIP: Tree = _above(
         "chord": _laptop(1500, 1024),
         "bikes": _laptop(2500, 512, COARSE, frames=32, shrink=4),
         "zone-plate": _laptop(1500, 512, COARSE),
-        "bigbuckbunny": _laptop(1800, 512, COARSE, start=3.0, frames=32, shrink=8),
+        "bigbuckbunny": _laptop(1500, 512, COARSE, start=3.0, frames=32, shrink=8),
         "beat": _laptop(1500, 512, COARSE),
         "file": _laptop(1500, 512, NARROW),
         "mesh": _laptop(1500, 512, COARSE),
