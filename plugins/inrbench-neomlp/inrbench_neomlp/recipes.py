@@ -70,15 +70,15 @@ def _laptop(steps: int, batch: int, field: Mapping[str, Any] | None = None, **da
 #: the other fields, which it is compared with.
 NARROW = {"dim": 64, "ffn_dim": 256, "heads": 4, "layers": 3, "hidden": 4}
 COARSE = {**NARROW, "sigma": 5.0}
-BACH = _laptop(6000, 1024)
-BACH["fitter"]["evaluate"] = 40
+BACH, BUNNY = _laptop(6000, 1024), _laptop(1500, 512, COARSE, start=3.0, frames=32, shrink=8)
+BACH["fitter"]["evaluate"], BUNNY["fitter"]["evaluate"] = 40, 10
 LAPTOP_FOR_CLIP: Tree = _above(
     {
         "bach": BACH,
         "chord": _laptop(1500, 1024),
         "bikes": _laptop(2500, 512, COARSE, frames=32, shrink=4),
         "zone-plate": _laptop(1500, 512, COARSE),
-        "bigbuckbunny": _laptop(1500, 512, COARSE, start=3.0, frames=32, shrink=8),
+        "bigbuckbunny": BUNNY,
         "beat": _laptop(1500, 512, COARSE),
         "file": _laptop(1500, 512, NARROW),
         "mesh": _laptop(1500, 512, COARSE),
