@@ -95,7 +95,8 @@ class Plot:
 def axis_of(metric: str) -> str:
     """What an axis says of a metric, with its unit."""
     unit = ", dB" if metric.endswith("_db") else ""
-    return AXES.get(metric, metric.removesuffix("_db").replace("_", " ") + unit)
+    name = metric.removesuffix("_db").replace("_", " ")
+    return AXES.get(metric, ("PSNR" + name[4:] if name.startswith("psnr") else name) + unit)
 
 
 def plot_of(records: Iterable[Record], against: str, metrics: Sequence[str] = ()) -> Plot:

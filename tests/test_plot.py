@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from inrbench.errors import InrbenchError, UnknownName, UsageError
-from inrbench.plot import Line, Panel, Plot, Point, draw, plot_of
+from inrbench.plot import Line, Panel, Plot, Point, axis_of, draw, plot_of
 
 SETTINGS = {"fitter": {"name": "meta-sgd", "steps": 4, "train": {"epochs": 10.0}}, "joint": {"share": 0.01}}
 
@@ -252,3 +252,9 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InrbenchError, match=r"cannot write the plot .*a\.png: "):
         draw(example(1, 2), tmp_path / "file" / "a.png")
+
+
+def test_an_axis_of_a_psnr_says_of_what() -> None:
+    assert axis_of("psnr_audio_estimate_db") == "PSNR audio estimate, dB"
+    assert axis_of("psnr_db") == "PSNR, dB"
+    assert axis_of("asked_for") == "asked for"
