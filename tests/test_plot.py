@@ -155,7 +155,7 @@ def test_published_values_stand_at_their_points() -> None:
 def test_metrics_are_those_asked_for_in_their_order() -> None:
     plot = plot_of(over("joint.share", [0.0, 0.01]), "joint.share", ["psnr_db", "cross_entropy", "psnr_db"])
     assert [panel.axis for panel in plot.panels] == ["PSNR, dB", "cross-entropy, nats"]
-    assert Panel("psnr_global_db", ()).axis == "psnr global, dB"
+    assert Panel("psnr_global_db", ()).axis == "PSNR global, dB"
 
 
 def test_what_was_not_measured_is_no_point_and_failures_are_none() -> None:

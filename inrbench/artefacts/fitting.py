@@ -123,7 +123,7 @@ class Fitting:
         try:
             trained = trained_fitter(fitter, heads, self.selected, run, stages)
             for split in self.signals:
-                write_split("fit", split, self.pieces(split), partial(self._fitted_copy, split, run=run), folder, run)
+                write_split("fit", split, self.pieces(split), partial(self._fitted, split, run=run), folder, run)
         except Exception as error:
             if isinstance(error, MemoryError) or engine.is_out_of_memory(error):
                 raise OutOfMemory(f"{self.name}: {error}") from error
@@ -131,13 +131,13 @@ class Fitting:
         shards = {split: [piece.rows for piece in self.pieces(split)] for split in self.signals}
         return folder.finish(self._document(run), trained.shared, shards)
 
-    def _fitted_copy(self, split: str, piece: CopyPiece, run: CellRun) -> Iterator[Made]:
+    def _fitted(self, split: str, piece: CopyPiece, run: CellRun) -> Iterator[Made]:
         entries = self.signals[split].take(np.arange(piece.start, piece.stop))
         signals = copied(entries, self.copies, piece.copy, run.rng)
         with run.of_copy(piece.copy):
-            yield from self._fitted(split, piece, signals, run)
+            yield from self._made(split, piece, signals, run)
 
-    def _fitted(self, split: str, piece: CopyPiece, to_fit: Signals, run: CellRun) -> Iterator[Made]:
+    def _made(self, split: str, piece: CopyPiece, to_fit: Signals, run: CellRun) -> Iterator[Made]:
         """The fitter's own shards of ``piece``, each with its labels and errors. Raises NotFinite."""
         signals = self.signals[split].take(np.arange(piece.start, piece.stop))
         labels = self.selected.train_labels if split == "train" else self.signals[split].labels
