@@ -230,6 +230,27 @@ def test_a_reader_gets_the_copies_behind_the_signals(
     assert not list(tmp_path.rglob("*.npy"))
 
 
+def test_a_copy_is_fitted_by_draws_of_its_own(tmp_path: Path) -> None:
+    class Drawing(MeanFitter):
+        def fit(self, signals: Signals, run: Run) -> Iterator[Representations]:
+            drawn = [run.rng("start", one).random() for one in signals.ids.tolist()]
+            arrays = {"mean": np.array(drawn, dtype=np.float32)[:, None]}
+            yield Representations(self.layout, arrays, signals.ids, np.zeros(len(drawn), dtype=np.int64))
+
+    seen: list[Array] = []
+
+    class Seeing(NearestMean):
+        def train(self, data: NeuralDataSet, run: Run) -> Arrays:
+            seen.append(np.array(data.splits["train"][0].arrays["mean"])[:, 0])
+            return super().train(data, run)
+
+    go(Drawing(), Seeing(), folder=tmp_path, selected=replace(data(), copies=Copies(count=3, pad=1)))
+    (drawn,) = seen
+    ids = data().train.ids.tolist()
+    np.testing.assert_array_equal(drawn[:12], np.float32([CellRun(0).rng("start", one).random() for one in ids]))
+    assert len(np.unique(drawn)) == 3 * 12
+
+
 def test_joint_training_gives_the_head_its_labels_and_share_and_fits_no_training_signal() -> None:
     fitter, reader = MeanFitter(), NearestMean()
     go(fitter, reader, share=0.01)

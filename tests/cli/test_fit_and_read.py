@@ -298,6 +298,19 @@ def test_the_fitter_of_a_neural_data_set_answers_query_as_it_was_scored() -> Non
 
 
 @pytest.mark.cells
+def test_copies_start_apart_from_their_signal() -> None:
+    """With steps that are nearly none what is written is what a fit starts from."""
+    few = (*SMOKE, "--set", "data.train_size=3", "--set", "data.test_size=2", "--set", "fitter.steps=1")
+    few = (*few, "--set", "fitter.lr=1e-12", "--set", "data.copies.pad=1")
+    good("fit", "siren+digits", "-o", "copied", "--copies", "2", *few)
+    rows = open_artefact(Path("copied")).splits["train"].rows
+    assert rows.ids[:3].tolist() == rows.ids[3:].tolist()
+    name = next(iter(rows.arrays))
+    first, second = np.asarray(rows.arrays[name][:3]), np.asarray(rows.arrays[name][3:])
+    assert not np.isclose(first, second).all()
+
+
+@pytest.mark.cells
 def test_a_fit_by_gradient_descent_goes_on_within_a_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each signal's own descent checkpoints in the folder, and the folder keeps nothing of it once it is done."""
     few = (*SMOKE, "--set", "data.train_size=6", "--set", "data.test_size=4", "--set", "fitter.steps=30")

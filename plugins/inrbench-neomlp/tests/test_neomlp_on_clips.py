@@ -37,7 +37,7 @@ def test_fields_that_are_compared_see_the_same_of_a_clip_and_look_at_as_many_poi
         assert len({tree["fitter"]["evaluate_points"] for tree in trees}) == 1, clip
 
 
-def test_a_mesh_of_ones_own_is_fitted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mesh_of_ones_own_has_settings_of_a_single_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("inrbench_shapes")
     trimesh.creation.box().export(tmp_path / "box.obj")
